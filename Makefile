@@ -1,0 +1,46 @@
+# make demo, make test: each from a bare clone with nothing but python3.11, make and a package index.
+PYTHON ?= python3.11
+VENV   := .venv
+PEERS  := .venv-peers
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check test-peers lint clean
+
+help:
+	@echo "make demo        simulate images, train, evaluate, export, predict (<= 4 minutes after the install)"
+	@echo "make test        ruff, mypy --strict, all tests but gpu"
+	@echo "make check       the fast part of it (under 2 minutes)"
+	@echo "make test-peers  equality with public packages, in a second environment"
+	@echo "make clean       remove both environments and the demo's files"
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,serve,dev]'
+	@touch $@
+
+$(PEERS)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,peers]'
+	@touch $@
+
+demo: install
+	$(BIN)/excite demo --out demo
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+check: lint
+	$(BIN)/pytest -m 'not slow and not gpu and not peers and not real'
+
+test: lint
+	$(BIN)/pytest -m 'not gpu and not peers'
+
+test-peers: $(PEERS)/.installed
+	$(PEERS)/bin/pytest -m peers
+
+clean:
+	rm -rf $(VENV) $(PEERS) demo

@@ -1,0 +1,48 @@
+"""excite: small channel-attention networks for medical and hyperspectral images.
+
+The names below are resolved on first use, so that `import excite` costs nothing and the parts that predict run
+without torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from excite.attention.plan import AttentionPlan
+    from excite.deploy.runtime import Predictor, load
+    from excite.jobs.evaluate import evaluate
+    from excite.jobs.train import Run, train
+    from excite.models.classifier import create_model, list_models
+    from excite.models.cost import Cost, count
+    from excite.weights.load import LoadReport, load_weights
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "AttentionPlan": "attention.plan",
+    "Cost": "models.cost",
+    "LoadReport": "weights.load",
+    "Predictor": "deploy.runtime",
+    "Run": "jobs.train",
+    "count": "models.cost",
+    "create_model": "models.classifier",
+    "evaluate": "jobs.evaluate",
+    "list_models": "models.classifier",
+    "load": "deploy.runtime",
+    "load_weights": "weights.load",
+    "train": "jobs.train",
+}
+__all__ = ["AttentionPlan", "Cost", "LoadReport", "Predictor", "Run", "count", "create_model", "evaluate",
+           "list_models", "load", "load_weights", "train"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'excite' has no attribute {name!r}")
+    value = getattr(import_module(f"excite.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,136 @@
+"""A run's folder: config, environment, data, log; one process at a time; resumed only where nothing changed."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from excite.config import differences
+from excite.errors import EnvironmentFault, UsageError
+
+CONFIG, ENVIRONMENT, HASHES, LOG = "config.yaml", "environment.json", "hashes.json", "log.jsonl"
+SPLIT, MANIFEST, EVALUATION, REPORT, BUNDLE = "split.json", "manifest.csv", "evaluation.json", "report.html", "bundle"
+
+
+class RunFolder:
+    """The files of one training run, locked while this object is open.
+
+    Args:
+        path: The folder; made with mode 0700 where it does not exist.
+
+    Raises:
+        EnvironmentFault: the folder cannot be written, or another process works in it.
+        UsageError: it is not empty and no run folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: int | None = None
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            strangers = [entry.name for entry in path.iterdir() if entry.name != ".lock"]
+            if strangers and not (path / CONFIG).exists():
+                raise UsageError("the folder holds other files and no run", where=path,
+                                 fix="name an empty or a new folder with --out")
+            path.chmod(0o700)
+            self._acquire()
+        except (PermissionError, FileExistsError, NotADirectoryError, OSError) as fault:
+            if isinstance(fault, EnvironmentFault):
+                raise
+            raise EnvironmentFault("the run folder cannot be written", where=path, why=str(fault),
+                                   fix="choose another with --out") from None
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def is_new(self) -> bool:
+        """Return whether no run has begun here."""
+        return not (self.path / CONFIG).exists()
+
+    def close(self) -> None:
+        """Let the next process in."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file whole or not at all."""
+        file, aside = self.path / name, self.path / f".{name}.tmp"
+        with aside.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        aside.replace(file)
+        return file
+
+    def write_json(self, name: str, data: object) -> Path:
+        """Write `data` as JSON; a number that is not finite is an error."""
+        return self.write(name, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def read_json(self, name: str) -> Any:
+        """Return what a JSON file of the run holds."""
+        file = self.path / name
+        try:
+            return json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as fault:
+            raise EnvironmentFault("a file of the run is missing or damaged", where=file, why=str(fault),
+                                   fix="start again in a new folder with --out") from None
+
+    def refuse_changes(self, what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+        """Raise where a resumed run would not be the same run, with every difference."""
+        found = differences(old, new)
+        if found:
+            shown = "; ".join(found[:8]) + (f"; and {len(found) - 8} more" if len(found) > 8 else "")
+            raise UsageError(f"this run began with another {what}: {shown}", where=self.path,
+                             fix="undo the change to resume, or start a new run with --out ANOTHER_FOLDER")
+
+    def log(self, event: Mapping[str, object]) -> None:
+        """Append one event to log.jsonl."""
+        line = json.dumps(event, ensure_ascii=False, allow_nan=False)
+        file = self.path / LOG
+        cut = file.exists() and file.stat().st_size > 0 and not file.read_bytes().endswith(b"\n")
+        with file.open("a", encoding="utf-8") as stream:
+            stream.write(("\n" if cut else "") + line + "\n")
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the log's events; a line cut by a kill is left out, and of an epoch logged twice the last counts."""
+        return read_events(self.path / LOG)
+
+    def _acquire(self) -> None:
+        lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            _lock_file(lock)
+        except OSError:
+            os.close(lock)
+            raise EnvironmentFault("another process works in this run folder", where=self.path,
+                                   fix="wait for it, or choose another folder with --out") from None
+        self._lock = lock
+
+
+def read_events(file: Path) -> list[dict[str, Any]]:
+    """Return the events of a log.jsonl."""
+    events: list[dict[str, Any]] = []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+        try:
+            events.append(json.loads(line))
+        except ValueError:
+            continue
+    last = {event["epoch"]: place for place, event in enumerate(events) if event.get("event") == "epoch"}
+    return [event for place, event in enumerate(events)
+            if event.get("event") != "epoch" or last[event["epoch"]] == place]
+
+
+def _lock_file(descriptor: int) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        return
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,28 @@
+"""The config section of the network: name, attention, weights."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from excite.config import Section
+
+
+class AttentionSection(Section):
+    """What AttentionPlan takes; start None: open where weights are loaded into the trunk, paper from scratch."""
+
+    kind: str = "se"
+    position: Literal["standard", "pre", "post", "identity"] = "standard"
+    stages: tuple[int, ...] | None = None
+    start: Literal["paper", "open"] | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class ModelSection(Section):
+    """Which network, and what it starts from."""
+
+    name: str = "mobilenet_v2"
+    weights: str | Path | None = "imagenet"  # catalog tag, file, or none: random values
+    attention: AttentionSection | None = None
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None  # None: the network's own
+    options: dict[str, Any] = Field(default_factory=dict)       # passed to create_model

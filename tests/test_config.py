@@ -1,0 +1,78 @@
+"""The config loader: YAML, overrides, and errors that name line, key and the nearest key."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from excite.config import differences, dump_yaml, load_config
+from excite.errors import UsageError
+from excite.jobs.sections import TrainConfig
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_every_shipped_recipe_loads(file: Path) -> None:
+    assert load_config(TrainConfig, file).task == "classification"
+
+
+def test_the_source_recipe_is_what_was_published() -> None:
+    config = load_config(TrainConfig, next(file for file in CONFIGS if file.stem == "ultrasound_planes"))
+    assert (config.optim.name, config.optim.lr, config.optim.momentum, config.optim.weight_decay) == ("sgd", 1e-3, .9, 0)
+    assert (config.schedule.name, config.schedule.step_size, config.schedule.gamma) == ("step", 7, 0.1)
+    assert (config.loop.batch_size, config.loop.epochs, config.loop.early_stopping) == (32, 30, 5)
+    assert (config.preprocess.mode, config.preprocess.resize, config.preprocess.size) == ("crop", 256, 224)
+    assert not config.augment.enabled and config.loss.class_weights == "none"
+
+
+def test_defaults_then_file_then_values_then_set(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("optim: {lr: 1e-3, momentum: 0.5}\nseed: 7\n", encoding="utf-8")
+    config = load_config(TrainConfig, file, values={"optim.lr": 0.5, "seed": None}, overrides=["optim.lr=2e-2"])
+    assert config.optim.lr == 0.02  # YAML reads 2e-2 as text: it must arrive as a number
+    assert (config.optim.momentum, config.seed, config.optim.name) == (0.5, 7, "adamw")
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("optim:\n  lrr: 0.1\n", r"a\.yaml: line 2: unknown key 'optim.lrr'; did you mean 'lr'"),
+    ("lop: {}\n", r"line 1: unknown key 'lop'; did you mean 'loop'"),
+    ("model:\n  attention:\n    knid: se\n", r"line 3: unknown key 'model.attention.knid'; did you mean 'kind'"),
+    ("loop:\n  epochs: 0\n", r"line 2: loop.epochs: .*greater than or equal to 1, got 0"),
+    ("optim: {name: sdg}\n", r"optim.name: .*'sgd', 'adam' or 'adamw', got 'sdg'"),
+    ("seed: 1\nseed: 2\n", r"line 2: seed is given twice"),
+    ("- 1\n", "must hold a mapping"),
+    ("seed: [1\n", "not YAML"),
+    ("split: {val: 0.5, test: 0.5}\n", "must leave something for training"),
+])
+def test_a_fault_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=message):
+        load_config(TrainConfig, file)
+
+
+@pytest.mark.parametrize(("override", "message"), [
+    ("optim.lr", "takes key=value"), ("optim.l=1", "did you mean 'lr'"), ("seed.x=1", "unknown|valid integer"),
+    ("optim.lr=abc", "valid number.*got 'abc'"), ("optim.lr=[", "cannot be read"),
+])
+def test_a_wrong_override_is_an_error(override: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load_config(TrainConfig, overrides=[override])
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"gone\.yaml: config file does not exist"):
+        load_config(TrainConfig, tmp_path / "gone.yaml")
+
+
+def test_a_dumped_config_reads_back_the_same(tmp_path: Path) -> None:
+    config = load_config(TrainConfig, overrides=["model.attention.kind=se", "preprocess.size=96"])
+    file = tmp_path / "b.yaml"
+    file.write_text(dump_yaml(config), encoding="utf-8")
+    assert load_config(TrainConfig, file) == config
+
+
+def test_differences_name_every_leaf() -> None:
+    old, new = yaml.safe_load("a: {b: 1, c: 2}\nd: 3"), yaml.safe_load("a: {b: 1, c: 5}\ne: 4")
+    assert differences(old, new) == ["a.c: 2 -> 5", "d: 3 -> None", "e: None -> 4"]
