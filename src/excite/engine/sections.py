@@ -1,4 +1,4 @@
-"""The config sections of training: optimiser, schedule, loop, loss."""
+"""The config sections of training: optimiser, schedule, loop."""
 
 from typing import Annotated, Literal
 
@@ -30,15 +30,6 @@ class ScheduleSection(Section):
     step_size: Positive = 7        # epochs; step
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1  # step, plateau
     patience: Positive = 5         # epochs; plateau
-
-
-class LossSection(Section):
-    """Cross-entropy or focal loss, and what is done about rare classes."""
-
-    name: Literal["cross_entropy", "focal"] = "cross_entropy"
-    class_weights: Literal["none", "balanced"] = "balanced"
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    focal_gamma: Annotated[float, Field(ge=0)] = 2.0
 
 
 class LoopSection(Section):

@@ -5,7 +5,8 @@ from typing import Literal
 from excite.config import Section
 from excite.data.sections import AugmentSection, CacheSection, DataSection, PreprocessSection, SplitSection
 from excite.deploy.sections import PredictSection
-from excite.engine.sections import LoopSection, LossSection, OptimSection, ScheduleSection
+from excite.engine.sections import LoopSection, OptimSection, ScheduleSection
+from excite.losses.sections import LossSection
 from excite.models.sections import ModelSection
 
 

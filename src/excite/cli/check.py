@@ -1,0 +1,112 @@
+"""`excite check`: what is wrong with a table of images, before anything is trained on it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from excite.cli.columns import ExistingOnly, GroupCol, ImageCol, LabelCol, Layout, PatientCol, PatientFrom, Root
+from excite.cli.talk import emit, say
+
+if TYPE_CHECKING:
+    from excite.data.check import CheckReport
+    from excite.data.fault import Fault
+
+SHOWN = 10  # faults of a kind
+
+
+def check(
+    table: Annotated[Path, typer.Argument(help="CSV table or folder of images.")],
+    write_clean: Annotated[Path | None, typer.Option(help="Write the table without what must go.")] = None,
+    root: Root = None,
+    image_col: ImageCol = None,
+    label_col: LabelCol = None,
+    patient_col: PatientCol = None,
+    group_col: GroupCol = None,
+    patient_from: PatientFrom = None,
+    layout: Layout = None,
+    existing_only: ExistingOnly = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Find all faults of a table of images in one pass: files, labels, duplicates, leaks between splits.
+
+    The exit code is 3 where training would be wrong, 0 where there are warnings at most or --write-clean dropped what
+    was wrong.
+
+    \b
+    Examples:
+      excite check table.csv
+      excite check busi/ --write-clean clean.csv
+      excite check FETAL_PLANES_DB_data.csv --label-col Plane --patient-col Patient_num --json
+    """
+    from excite.data.check import check as check_data
+    from excite.data.sections import DataSection
+    from excite.progress import spoken
+
+    section = DataSection(table=table, root=root, layout=layout or "auto", image_col=image_col, label_col=label_col,
+                          patient_col=patient_col, group_col=group_col, patient_from=patient_from,
+                          existing_only=bool(existing_only))
+    report = check_data(section, progress=spoken())
+    mended = _write(report, write_clean) if write_clean else False
+    _tell(report, table, write_clean if mended else None)
+    if json:
+        emit(report.to_json())
+    if report.errors and not mended:
+        raise typer.Exit(3)
+
+
+def _write(report: "CheckReport", file: Path) -> bool:
+    """Write the clean table, unless no dropping of rows makes one; say what went and why."""
+    if report.beyond_rows or not report.clean.rows:
+        say(f"{file} is not written: dropping rows does not mend the table")
+        return False
+    report.clean.write_csv(file)
+    say(f"\n{len(report.dropped)} rows dropped:" if report.dropped else "\nnothing had to be dropped")
+    for row, reason in report.dropped:
+        say(f"  row {row.line} {row.image}: {reason}")
+    return True
+
+
+def _tell(report: "CheckReport", table: Path, written: Path | None) -> None:
+    """Say the faults by kind, the counts, and what to do next."""
+    for note in report.notes:
+        say(f"note: {note}")
+    kinds: dict[tuple[str, str], list[Fault]] = {}
+    for fault in report.faults:
+        kinds.setdefault((fault.severity, fault.kind), []).append(fault)
+    for (severity, kind), faults in kinds.items():
+        say(f"\n{severity} {kind}: {len(faults)}")
+        for fault in faults[:SHOWN]:
+            say(f"  {f'row {fault.row}: ' if fault.row is not None else ''}{fault.message}")
+        if len(faults) > SHOWN:
+            say(f"  and {len(faults) - SHOWN} more; --json lists all")
+    say("\n" + "\n".join(_counts(report)))
+    warnings = len(report.faults) - len(report.errors)
+    say(f"\n{len(report.errors)} errors, {warnings} warnings")
+    if written:
+        say(f"{written}: {len(report.clean.rows)} rows\nnext: excite train {written}")
+    elif report.errors:
+        say(f"next: excite check {table} --write-clean clean.csv   (drops what must go, and lists it)")
+    else:
+        say(f"next: excite train {table}")
+
+
+def _counts(report: "CheckReport") -> list[str]:
+    """Return a line for the rows, a table of classes by split, and lines on patients and duplicates."""
+    counts = report.counts
+    lines = [f"{counts['rows']} rows, {counts['readable']} readable images"]
+    splits = [part for part in ("train", "val", "test") if part in counts["splits"]]
+    width = max([len(name) for name in counts["classes"]] + [5])
+    lines.append("  ".join([f"{'class':<{width}}", f"{'images':>7}", *(f"{part:>7}" for part in splits)]))
+    for name, number in counts["classes"].items():
+        cells = [counts["classes_by_split"][part].get(name, 0) for part in splits]
+        lines.append("  ".join([f"{name:<{width}}", f"{number:>7}", *(f"{cell:>7}" for cell in cells)]))
+    patients = counts["patients"]
+    if patients:
+        each = sorted(patients.values())
+        by_split = "".join(f", {part} {counts['patients_by_split'][part]}" for part in splits)
+        lines.append(f"{len(patients)} patients with {each[0]} to {each[-1]} images{by_split}")
+    lines.append(f"{counts['units']} units ({counts['unit_kind']}) that stay together in a split")
+    lines.append(f"{counts['same_picture_pairs']} pairs with the same pixels, {counts['near_duplicate_pairs']} pairs "
+                 f"of near duplicates, {counts['images_with_near_duplicates']} images in them")
+    return lines

@@ -1,0 +1,61 @@
+"""`excite evaluate`: how good a network is on images that it has not seen, every number with its interval."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from excite.cli.columns import ExistingOnly, GroupCol, ImageCol, LabelCol, Layout, PatientCol, PatientFrom, Root
+from excite.cli.talk import emit, say
+
+
+def evaluate(
+    source: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="Run folder, or bundle (then with --data).")],
+    data: Annotated[Path | None, typer.Option(help="Another table or folder with labels.")] = None,
+    split: Annotated[str | None, typer.Option(help="train, val or test; test for a run, every row of --data.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for evaluation.json and the table of "
+                                                                 "predictions; the run folder otherwise.")] = None,
+    views: Annotated[str | None, typer.Option(help="one, or flip: the mirror image too; the bundle's own "
+                                                   "otherwise.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores otherwise.")] = None,
+    resamples: Annotated[int, typer.Option(min=1, help="Of the bootstrap.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    root: Root = None,
+    image_col: ImageCol = None,
+    label_col: LabelCol = None,
+    patient_col: PatientCol = None,
+    group_col: GroupCol = None,
+    patient_from: PatientFrom = None,
+    layout: Layout = None,
+    existing_only: ExistingOnly = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Measure a trained network on its own test part, or on another table; without torch.
+
+    Intervals are 95 %, from a bootstrap over patients (or what else the units are). What is not defined is said to be
+    so. Files that cannot be used are listed, the rest is evaluated, and the exit code is then 3.
+
+    \b
+    Examples:
+      excite evaluate runs/busi
+      excite evaluate runs/busi/bundle --data other.csv --patient-col patient_id --out other-hospital
+      excite evaluate runs/busi --split val --json
+    """
+    from excite.data.sections import DataSection
+    from excite.jobs.evaluate import evaluate as run_evaluation
+    from excite.progress import spoken
+
+    options = {"root": root, "image_col": image_col, "label_col": label_col, "patient_col": patient_col,
+               "group_col": group_col, "patient_from": patient_from, "layout": layout, "existing_only": existing_only}
+    section = DataSection().model_copy(update={key: value for key, value in options.items() if value is not None})
+    found = run_evaluation(source, data, split, out=out, columns=section, threads=threads, views=views,
+                           resamples=resamples, seed=seed, progress=spoken())
+    if json:
+        emit(found.to_json())
+    else:
+        typer.echo(found.text())
+    for one in found.failed:
+        say(f"failed: {one['error']}")
+    say("next: " + (f"open {source / 'report.html'}" if (source / "report.html").is_file() and data is None
+                    else f"excite predict {source} IMAGE_OR_FOLDER"))
+    found.raise_failures()

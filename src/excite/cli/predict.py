@@ -1,0 +1,63 @@
+"""`excite predict`: labels and probabilities for files, folders and tables."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from excite.cli.columns import ImageCol, Layout, Root
+
+
+def predict(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder, or run folder.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Images, folders, tables.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write a table: .csv or .jsonl.")] = None,
+    features: Annotated[Path | None, typer.Option(help="Write one vector an image: .npz or .csv.")] = None,
+    views: Annotated[str | None, typer.Option(help="one, or flip: the mirror image too; the bundle's own "
+                                                   "otherwise.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images a batch.")] = 8,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores otherwise.")] = None,
+    image_col: ImageCol = None,
+    root: Root = None,
+    layout: Layout = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")] = False,
+) -> None:
+    """Predict the class of images with calibrated probabilities; without torch.
+
+    A file that cannot be used is reported and the rest is done; the exit code is then 3. In a CSV file a text that
+    a spreadsheet would run as a formula is written so that it does not (./=a.png for the file =a.png, an apostrophe in
+    front of other text); JSON has every text as it is.
+
+    \b
+    Examples:
+      excite predict runs/busi scan.png
+      excite predict runs/busi/bundle images/ --out predictions.csv
+      excite predict runs/busi table.csv --json --features vectors.npz
+    """
+    from excite.cli.talk import emit, say
+    from excite.data.sections import DataSection
+    from excite.jobs.predict import predict as run_prediction
+    from excite.jobs.prediction_table import Prediction
+    from excite.progress import silent, spoken
+
+    def show(one: Prediction) -> None:
+        found = one.to_json()
+        if json:
+            emit(found)
+        elif "error" in found:
+            say(f"failed: {found['error']}")
+        elif out is None:
+            typer.echo(f"{found['probabilities'][found['label']]:.3f}  {found['label']:<16}  {found['file']}")
+
+    columns = {"image_col": image_col, "root": root, "layout": layout}
+    section = DataSection().model_copy(update={key: value for key, value in columns.items() if value is not None})
+    to_file = out is not None and not json
+    done = run_prediction(bundle, inputs, out=out, features=features, columns=section, threads=threads,
+                          batch_size=batch_size, views=views, each=show, progress=spoken() if to_file else silent())
+    counted = ", ".join(f"{name} {count}" for name, count in sorted(done.counts.items()))
+    say(f"{done.n - done.failed} predicted: {counted or 'none'}" + (f"; {done.failed} failed" if done.failed else ""))
+    for file in (out, features):
+        if file is not None:
+            say(f"written: {file}")
+    say(f"next: excite evaluate {bundle} --data TABLE  (a table with labels: how good is it here?)")
+    done.raise_failures()

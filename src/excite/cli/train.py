@@ -1,0 +1,109 @@
+"""`excite train`: from a table of images to a proved classifier in one folder."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from excite.cli.columns import (
+    ClassesFrom,
+    ExistingOnly,
+    GroupCol,
+    ImageCol,
+    LabelCol,
+    Layout,
+    PatientCol,
+    PatientFrom,
+    Root,
+)
+
+Table = Annotated[Path | None, typer.Argument(help="CSV table or folder of images; data.table of --config otherwise.")]
+
+
+def train(
+    table: Table = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML recipe, see configs/.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; runs/NAME-OF-TABLE otherwise.")] = None,
+    model: Annotated[str | None, typer.Option(help="Network: excite models.")] = None,
+    weights: Annotated[str | None, typer.Option(help="imagenet, a weights file, or none.")] = None,
+    attention: Annotated[str | None, typer.Option(help="Attention to add: se.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a batch.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the network's input, pixels.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; all cores otherwise.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Fit the epochs to this time: 30m, 2h, 90s.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Any config key: optim.lr=0.01.")] = None,
+    root: Root = None,
+    image_col: ImageCol = None,
+    label_col: LabelCol = None,
+    patient_col: PatientCol = None,
+    group_col: GroupCol = None,
+    patient_from: PatientFrom = None,
+    layout: Layout = None,
+    existing_only: ExistingOnly = None,
+    classes: ClassesFrom = None,
+    images: Annotated[bool, typer.Option(help="Put pictures into the report.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, why, and how long.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout at the end.")] = False,
+) -> None:
+    """Train a classifier on a table of images; evaluate, report and export it.
+
+    The same command again resumes; a finished run is only reported again. Splits are by patient where the table
+    says who, else by near-duplicate cluster.
+
+    \b
+    Examples:
+      excite train table.csv --dry-run
+      excite train table.csv --label-col Plane --patient-col Patient_num --budget 30m
+      excite train busi/ --config configs/ultrasound_planes.yaml --out runs/source --set optim.lr=0.002
+    """
+    from excite.cli.talk import emit, say
+    from excite.config import load_config
+    from excite.jobs.sections import TrainConfig
+    from excite.progress import spoken
+
+    values = {
+        "data.table": table, "data.root": root, "data.image_col": image_col, "data.label_col": label_col,
+        "data.patient_col": patient_col, "data.group_col": group_col, "data.patient_from": patient_from,
+        "data.layout": layout, "data.existing_only": existing_only,
+        "data.classes": classes.split(",") if classes else None, "model.name": model, "model.weights": weights,
+        "model.attention.kind": attention, "loop.epochs": epochs, "loop.batch_size": batch_size, "optim.lr": lr,
+        "preprocess.size": size, "seed": seed, "loop.threads": threads,
+        "loop.budget_minutes": _minutes(budget) if budget else None,
+    }
+    chosen = load_config(TrainConfig, config, overrides=settings or (), values=values)
+    if dry_run:
+        from excite.jobs.estimate import dry_run as rehearse
+
+        plan = rehearse(chosen, progress=spoken())
+        if json:
+            emit(plan)
+            return
+        for name, text in plan.items():
+            typer.echo(f"{name + ':':<11}{text}")
+        return
+    from excite.jobs.train import train as run_training
+
+    run = run_training(chosen, out=out, images=images, progress=spoken())
+    if json:
+        emit(run.summary())
+    else:
+        typer.echo(run.text())
+    say(f"next: excite predict {run.folder / 'bundle'} IMAGE_OR_FOLDER")
+
+
+def _minutes(text: str) -> float:
+    """Return the minutes in "30m", "2h", "90s" or "45"."""
+    from excite.errors import UsageError
+
+    units = {"s": 1 / 60, "m": 1.0, "h": 60.0}
+    number, unit = (text[:-1], units[text[-1]]) if text and text[-1] in units else (text, 1.0)
+    try:
+        minutes = float(number) * unit
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes < float("inf"):
+        raise UsageError(f"--budget must be a time such as 30m, 2h or 90s, got {text!r}")
+    return minutes

@@ -1,0 +1,121 @@
+"""The model card: what a bundle is, in words."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+DISCLAIMER = "Research and education only; not a medical device."
+_SHOWN = ("balanced_accuracy", "auroc_macro", "accuracy", "f1_macro", "kappa", "ece", "brier")
+
+
+def card(info: Mapping[str, Any]) -> str:
+    """Return card.md for the plain data of a bundle.json."""
+    parts = [f"# {_text(info['name'])}", f"**{info['disclaimer']}**", *_what(info), *_data(info), *_measured(info),
+             *_images(info), *_probabilities(info), *_network(info), *_limits(info), *_licence(info)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _what(info: Mapping[str, Any]) -> list[str]:
+    classes = "\n".join(f"- {_text(name)}" for name in info["classes"])
+    return ["## What it does",
+            f"Tells which of {len(info['classes'])} classes a picture belongs to; exactly one class a picture.\n"
+            f"Made {info['created'] or 'at an unknown time'}.", classes]
+
+
+def _data(info: Mapping[str, Any]) -> list[str]:
+    data = info["provenance"].get("data")
+    return ["## Data", *(_list(data) if data else ["The bundle does not say what it was trained on."])]
+
+
+def _measured(info: Mapping[str, Any]) -> list[str]:
+    found = info["metrics"]
+    if not found.get("metrics"):
+        return ["## How good it is", "Not measured: the bundle holds no evaluation."]
+    lines = ["| measure | value | 95 % interval |", "|---|---|---|"]
+    lines += [_row(name.replace("_", " "), found["metrics"][name]) for name in _SHOWN if name in found["metrics"]]
+    lines += [_row(f"recall of {_text(name)}", one["recall"]) for name, one in found.get("per_class", {}).items()
+              if "recall" in one]
+    said = (f"Measured on the {found['part']} part: {found['n']} images, {found['n_units']} units "
+            f"({found['unit_kind']});")
+    notes = [f"- {_text(note)}" for note in found.get("notes", ())]
+    return ["## How good it is", f"{said} intervals from a bootstrap over these units.", "\n".join(lines),
+            *(["\n".join(notes)] if notes else [])]
+
+
+def _images(info: Mapping[str, Any]) -> list[str]:
+    views = {"one": "The picture is looked at once.",
+             "flip": "The picture and its mirror image are looked at and their probabilities averaged."}
+    return ["## What it does to a picture first", *_list(info["preprocess"]), views[info["views"]]]
+
+
+def _probabilities(info: Mapping[str, Any]) -> list[str]:
+    fitted = info["provenance"].get("temperature") or {}
+    if info["temperature"] == 1.0 and not fitted:
+        return ["## Probabilities", "Not calibrated: the softmax of the network's outputs as they are."]
+    count = f" of {fitted['n']} images" if "n" in fitted else ""
+    lines = [f"Calibrated: the outputs are divided by the temperature {info['temperature']:.3f} before the softmax.",
+             f"It was fitted on the validation part{count}, which also chose the best epoch, so on new data the "
+             "probabilities are likely a little more confident than they should be."]
+    if {"nll_before", "nll_after"} <= fitted.keys():
+        lines.append(f"There it took the negative log-likelihood from {fitted['nll_before']:.3f} to "
+                     f"{fitted['nll_after']:.3f}.")
+    return ["## Probabilities", "\n".join(lines)]
+
+
+def _network(info: Mapping[str, Any]) -> list[str]:
+    parity = info["parity"]
+    lines = _list(info["model"]) if info["model"] else ["A network of the caller's own."]
+    if parity:
+        lines.append(f"model.onnx against the trained network on {parity['n']} real images: largest difference "
+                     f"{parity['max_abs']:.2g} ({parity['max_rel']:.2g} of the largest output), "
+                     f"{parity['agreement']:.1%} equal labels.")
+    else:
+        lines.append("model.onnx was not compared with the trained network.")
+    return ["## Network", *lines]
+
+
+def _limits(info: Mapping[str, Any]) -> list[str]:
+    return ["## Limits",
+            "- It names one of its classes for every picture, also for one that shows none of them.\n"
+            "- Other machines, probes, operators or patients than those of the training data can change how good it "
+            "is; measure it on your own data first: `excite evaluate BUNDLE --data TABLE`.\n"
+            "- Burned-in text, calipers and machine marks can act as shortcuts.\n"
+            f"- {info['disclaimer']}"]
+
+
+def _licence(info: Mapping[str, Any]) -> list[str]:
+    weights = info["provenance"].get("weights")
+    if not isinstance(weights, Mapping):
+        said = {None: "The bundle does not say what they were trained from.",
+                "none": "Trained from random values: what holds for the training data holds for them."}
+        return ["## Licence of the weights", said.get(weights) or _text(weights)]
+    return ["## Licence of the weights",
+            f"They started from weights under: {_text(weights.get('licence') or 'a licence that was not stated')}.",
+            *_list(weights)]
+
+
+def _list(values: Mapping[str, Any]) -> list[str]:
+    return ["\n".join(f"- {_text(key)}: {_value(value)}" for key, value in values.items())]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_text(key)} {_value(one)}" for key, one in value.items()) or "none"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(_value(one) for one in value) or "none"
+    return f"{value:.6g}" if isinstance(value, float) else _text(value)
+
+
+def _row(name: str, one: Mapping[str, Any]) -> str:
+    if one["value"] is None:
+        return f"| {name} | not defined | {_text(one.get('note') or '')} |"
+    low, high = one.get("low"), one.get("high")
+    interval = "not defined" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+    return f"| {name} | {one['value']:.3f} | {interval} |"
+
+
+def _text(value: object) -> str:
+    """Return any text so that Markdown and HTML show it and do not obey it."""
+    text = " ".join(str(value).split())
+    for mark in "\\`*_[]<>|#":
+        text = text.replace(mark, f"\\{mark}" if mark not in "<>" else {"<": "&lt;", ">": "&gt;"}[mark])
+    return text

@@ -1,0 +1,120 @@
+"""From a trained network to ONNX in one file, without a word about the machine that made it."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+import onnx
+import torch
+from onnx import GraphProto, ModelProto, NodeProto
+from torch import Tensor, nn
+
+from excite.errors import ModelError
+
+OPSET = 20
+
+
+class Shipped(nn.Module):
+    """What leaves the house: logits and features of one forward pass.
+
+    A network with `forward_features` and `classifier` (as excite's have) gives both; of any other the features are
+    the logits.
+
+    Shape:
+        (N, C, S, S) -> (N, K), (N, F)
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.both = hasattr(model, "forward_features") and isinstance(getattr(model, "classifier", None), nn.Module)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits and features."""
+        if not self.both:
+            logits: Tensor = self.model(images)
+            return logits, logits * 1.0  # an output of its own: one value cannot have two names
+        features = self.model.forward_features(images)  # type: ignore[operator]
+        return self.model.classifier(features), features  # type: ignore[operator]
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put every module in eval mode, and each back in its own afterwards: a frozen BatchNorm stays frozen."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def export(model: nn.Module, file: Path, *, size: int, channels: int) -> Path:
+    """Write `model` as ONNX: input "images" (batch, channels, size, size), outputs "logits" and "features".
+
+    One file, any batch, BatchNorm folded into the convolutions, operator set OPSET; names of files, folders and
+    modules are taken out. Checked with onnx.checker.
+
+    Raises:
+        ModelError: the network cannot be exported; the operator or line that stopped it is named.
+    """
+    example = torch.rand(2, channels, size, size)
+    device = next((one.device for one in model.parameters()), torch.device("cpu"))
+    with evaluating(model), _quiet():
+        try:
+            program = torch.onnx.export(
+                Shipped(model).eval().to(device), (example.to(device),), dynamo=True, opset_version=OPSET,
+                input_names=["images"], output_names=["logits", "features"], verbose=False, external_data=False,
+                dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1, max=65536)}})
+        except Exception as fault:  # the exporter's own kinds share no base class
+            raise ModelError("the network cannot be exported to ONNX", why=" ".join(str(fault).split())[:300],
+                             fix="use operations that torch.export can trace: no branches on values") from fault
+        if program is None:
+            raise ModelError("the network cannot be exported to ONNX", why="the exporter returned nothing")
+        graph = program.model_proto
+    _strip(graph)
+    onnx.checker.check_model(graph, full_check=True)
+    file.write_bytes(graph.SerializeToString())
+    return file
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's progress and its warnings about packages that it does not need from the terminal."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _strip(model: ModelProto) -> None:
+    """Take out what the exporter adds about the source: stack traces hold paths of this machine."""
+    model.producer_name, model.producer_version, model.doc_string, model.domain = "excite", "", "", ""
+    graph = model.graph
+    graph.name = "network"
+    del graph.value_info[:]
+    nodes = [*_nodes(graph), *(node for function in model.functions for node in function.node)]
+    for index, node in enumerate(nodes):
+        node.name = f"{node.op_type}_{index}"
+    for part in (model, graph, *model.functions, *nodes, *graph.input, *graph.output, *graph.initializer):
+        if hasattr(part, "doc_string"):
+            part.doc_string = ""
+        del part.metadata_props[:]
+
+
+def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    """Yield the nodes of a graph and of the graphs inside them."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _nodes(inner)

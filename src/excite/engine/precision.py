@@ -1,0 +1,70 @@
+"""Threads and precision: bfloat16 only where a measured step is faster."""
+
+import time
+from copy import deepcopy
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from excite.engine.contracts import BatchLike, Task
+
+ROUNDS = 3    # measured steps of each precision, after one of each that warms up
+SAMPLES = 8   # images in a measured step
+MARGIN = 1.1  # bfloat16 must be faster by this much
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A precision, why, and the median milliseconds of a step where they were measured."""
+
+    name: str
+    reason: str
+    milliseconds: dict[str, float]
+
+
+def autocast(precision: str, *, device: str = "cpu") -> torch.autocast:
+    """Return the context in which the network computes; float32 is the plain one."""
+    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def choose(model: nn.Module, task: Task, batch: BatchLike, *, device: str = "cpu") -> Choice:
+    """Measure training steps in float32 and bfloat16 side by side and return the faster precision.
+
+    The steps run on a copy, on at most 8 images, and leave the network and the random state as they were.
+    """
+    if not has_bfloat16(device):
+        return Choice(name="float32", reason="this processor has no bfloat16", milliseconds={})
+    taken: dict[str, list[float]] = {"float32": [], "bfloat16": []}
+    with torch.random.fork_rng(devices=[]):
+        copy = deepcopy(model).train()
+        for round_ in range(ROUNDS + 1):
+            for name, times in taken.items():
+                began = time.perf_counter()
+                _step(copy, task, batch, name, device)
+                took = (time.perf_counter() - began) * 1e3
+                if round_:
+                    times.append(took)
+    median = {name: round(sorted(times)[len(times) // 2], 3) for name, times in taken.items()}
+    gain = median["float32"] / median["bfloat16"]
+    return Choice(name="bfloat16" if gain >= MARGIN else "float32", milliseconds=median,
+                  reason=f"measured: a step of bfloat16 takes {median['bfloat16']:.0f} ms, "
+                         f"of float32 {median['float32']:.0f} ms")
+
+
+def has_bfloat16(device: str = "cpu") -> bool:
+    """Return whether the device computes in bfloat16 itself."""
+    if torch.device(device).type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def _step(model: nn.Module, task: Task, batch: BatchLike, precision: str, device: str) -> None:
+    images, labels = batch.images[:SAMPLES].to(device), batch.labels[:SAMPLES].to(device)
+    with autocast(precision, device=device):
+        logits = model(images)
+    loss, weight = task.loss(logits.float(), labels)
+    model.zero_grad(set_to_none=True)
+    (loss / weight).backward()  # type: ignore[no-untyped-call]
+    float(loss.detach())  # waits for the device

@@ -1,0 +1,80 @@
+"""How long will it take: measured on real batches of this run, on this machine."""
+
+import time
+from copy import deepcopy
+from itertools import chain
+
+import torch
+
+from excite.engine.loop import machine_threads
+from excite.engine.optim import build_optimiser
+from excite.engine.precision import autocast, choose
+from excite.errors import UsageError
+from excite.jobs.prepare import Prepared, prepare
+from excite.jobs.sections import TrainConfig
+from excite.progress import Progress, silent
+
+STEPS = 4  # measured, after one that warms up
+
+
+def dry_run(config: TrainConfig, *, progress: Progress | None = None) -> dict[str, str]:
+    """Return what a training would do, a line a topic, with its reason and a measured time; nothing is kept."""
+    progress = progress or silent()
+    prepared = prepare(config, progress=progress)
+    seconds = epoch_seconds(prepared)
+    optim, schedule, loop = config.optim, config.schedule, config.loop
+    epochs = loop.epochs
+    if loop.budget_minutes:
+        epochs = epochs_within(prepared, loop.budget_minutes, progress=progress)
+    lines = dict(prepared.reasons)
+    lines["recipe"] = (f"{optim.name} lr {optim.lr:g}, {schedule.name} schedule, batch {loop.batch_size}, "
+                       f"{epochs} epochs, augmentation {'on' if config.augment.enabled else 'off'}: "
+                       f"{'as given' if loop.model_fields_set or optim.model_fields_set else 'the default recipe'}")
+    lines["leaks"] = "; ".join(fault.message for fault in prepared.leaks[:5]) or "none between the parts"
+    lines["time"] = (f"{seconds:.1f} s an epoch, measured here with {torch.get_num_threads()} threads; "
+                     f"about {seconds * epochs / 60:.1f} minutes for {epochs} epochs"
+                     + (" at most (early stopping)" if loop.early_stopping else ""))
+    return lines
+
+
+def epochs_within(prepared: Prepared, minutes: float, *, progress: Progress) -> int:
+    """Return how many epochs fit into `minutes`, a tenth kept for evaluation and report."""
+    seconds = epoch_seconds(prepared)
+    epochs = int(minutes * 60 * 0.9 / seconds)
+    if epochs < 1:
+        raise UsageError(f"a budget of {minutes:g} minutes is less than one epoch", why=f"measured: {seconds:.0f} s",
+                         fix="give more time, a smaller --size, or a smaller --model")
+    progress.say(f"budget: {epochs} epochs of {seconds:.1f} s fit into {minutes:g} minutes")
+    return epochs
+
+
+def epoch_seconds(prepared: Prepared) -> float:
+    """Return the measured seconds of one epoch, validation included; the network is left as it was."""
+    loop = prepared.config.loop
+    machine_threads(loop)
+    model = deepcopy(prepared.model)
+    if loop.channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    train, val = prepared.loader("train", train=True), prepared.loader("val")
+    batches = iter(train.batches(0))
+    first = next(batches)
+    precision = choose(model, prepared.task, first).name if loop.precision == "auto" else loop.precision
+    optimiser = build_optimiser(model, prepared.config.optim)
+    taken = []
+    for step, batch in zip(range(STEPS + 1), chain([first], batches), strict=False):
+        began = time.perf_counter()
+        with autocast(precision):
+            logits = model(batch.images)
+        loss, weight = prepared.task.loss(logits.float(), batch.labels)
+        optimiser.zero_grad()
+        (loss / weight).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        if step:
+            taken.append(time.perf_counter() - began)
+    began = time.perf_counter()
+    model.eval()
+    checked = next(iter(val.batches(0)))
+    with torch.no_grad(), autocast(precision):
+        model(checked.images)
+    forward = time.perf_counter() - began
+    return train.steps * (sorted(taken)[len(taken) // 2] if taken else forward * 3) + val.steps * forward

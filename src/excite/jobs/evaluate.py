@@ -1,0 +1,107 @@
+"""Evaluate: a run on a part of its own data, or a bundle on another table, to numbers with intervals. Without torch."""
+
+from pathlib import Path
+
+import numpy as np
+
+from excite.data.sections import DataSection
+from excite.deploy.runtime import BATCH, Predictor
+from excite.errors import DataError, UsageError
+from excite.jobs.evaluation_data import (
+    Part,
+    check_labels,
+    is_run,
+    overlap,
+    part_of_run,
+    part_of_table,
+    seen_in_training,
+)
+from excite.jobs.evaluation_files import Predictions, read_predictions, write
+from excite.metrics.evaluation import Evaluation
+from excite.metrics.evaluation import evaluate as measure
+from excite.outcome.prediction import ClassPrediction
+from excite.progress import Progress, silent
+
+__all__ = ["evaluate", "read_predictions"]
+
+
+def evaluate(run_or_bundle: str | Path, data: str | Path | None = None, split: str | None = None, *,
+             out: str | Path | None = None, columns: DataSection | None = None, threads: int | None = None,
+             batch_size: int = BATCH, views: str | None = None, resamples: int = 1000, seed: int = 0,
+             progress: Progress | None = None) -> Evaluation:
+    """Return how good a network is, every number with a 95 % interval from a bootstrap over units.
+
+    Without `data` a run is evaluated on a part of its own split. With `data`, every row of another table counts, or
+    those of one part of its split column; units are what its patients and groups connect, else images. Rows and files
+    that cannot be used are listed in `Evaluation.failed`, and the rest is evaluated.
+
+    Args:
+        run_or_bundle: A run folder, or a bundle folder (then `data` is needed).
+        data: A table or a folder with labels.
+        split: "train", "val" or "test"; test for a run, every row for another table.
+        out: Folder for evaluation.json and predictions-PART.csv; the run folder otherwise. A bundle alone is left as
+            it is, and nothing is written.
+        columns: How to read `data`: columns, root, layout.
+        threads: CPU threads; all usable cores otherwise.
+        views: "one" or "flip" in place of the bundle's own.
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+
+    Raises:
+        UsageError: there is no such part, or a bundle comes without data. ModelError: the bundle cannot be used.
+        DataError: labels that the network does not know, a table that cannot be read, or no image to evaluate.
+    """
+    progress, source = progress or silent(), Path(run_or_bundle)
+    predictor = Predictor(source, threads=threads, views=views)
+    if data is None and not is_run(source):
+        raise UsageError("a bundle has no data of its own", where=source,
+                         fix="name a table with --data, or the run folder")
+    if data is None:
+        part, notes = part_of_run(source, split or "test"), []
+    else:
+        part = part_of_table((columns or DataSection()).model_copy(update={"table": Path(data)}), split)
+        notes = overlap(part, seen_in_training(source, predictor.info.provenance), progress=progress)
+    check_labels(part, predictor.info.classes, data or source)
+    found, failed, more = _predicted(predictor, part, batch_size, progress)
+    evaluation = measure(found.truth, found.probabilities, found.classes, found.units, part=part.name,
+                         unit_kind=part.unit_kind, notes=[*notes, *part.notes, *more, *_calibrated(predictor)],
+                         failed=[*part.failed, *failed], resamples=resamples, seed=seed, progress=progress)
+    if out is not None or is_run(source):
+        folder = source if out is None else Path(out)
+        numbers, table = write(folder, evaluation, found, own=out is None)
+        progress.say(f"written: {numbers}, {table}")
+    return evaluation
+
+
+def _predicted(predictor: Predictor, part: Part, batch_size: int, progress: Progress
+               ) -> tuple[Predictions, list[dict[str, str]], list[str]]:
+    """Return the predictions of a part, the files that gave none, and what their readers had to decide."""
+    classes = predictor.info.classes
+    good, rows, failed = [], [], []
+    decided: dict[str, int] = {}
+    for place, one in enumerate(predictor.predict(part.paths, batch_size=batch_size)):
+        progress.step("evaluating", place + 1, len(part.paths))
+        if isinstance(one, ClassPrediction):
+            good.append(place)
+            rows.append([one.probabilities[name] for name in classes])
+            for note in one.notes:
+                decided[note] = decided.get(note, 0) + 1
+        else:
+            failed.append({"file": part.rows[place].image, "error": one.error})
+    if not good:
+        raise DataError("no image can be evaluated", where=part.name, why=failed[0]["error"],
+                        fix="mend the files, or the column of image paths")
+    labels = [classes.index(part.rows[place].label or "") for place in good]
+    found = Predictions(files=tuple(part.rows[place].image for place in good), classes=classes,
+                        lines=tuple(part.rows[place].line for place in good), truth=np.array(labels, np.int64),
+                        probabilities=np.array(rows), units=tuple(part.units[place] for place in good))
+    return found, failed, [f"{note} ({count} images)" for note, count in sorted(decided.items())]
+
+
+def _calibrated(predictor: Predictor) -> list[str]:
+    """Return how much the probabilities may be believed."""
+    temperature = predictor.info.temperature
+    if temperature == 1:
+        return []
+    return [f"probabilities are at temperature {temperature:.3g}, fitted on the validation part, which also chose the "
+            "best epoch: on other data they are likely a little too sure"]

@@ -1,0 +1,172 @@
+"""From a config to everything that training needs: rows, split, images, network, each with its reason."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from excite.attention.plan import AttentionPlan
+from excite.data.cache import ImageCache
+from excite.data.fault import Fault
+from excite.data.manifest import Manifest, read_manifest
+from excite.data.preprocess import Preprocess
+from excite.data.sections import PreprocessSection
+from excite.data.split import Split, leaks, make_split
+from excite.engine.loader import Loader
+from excite.errors import DataError, UsageError
+from excite.jobs.sections import TrainConfig
+from excite.models.classifier import create_model
+from excite.progress import Progress, silent
+from excite.tasks.classification import ClassificationTask
+from excite.weights.catalog import find
+from excite.weights.load import LoadReport, load_weights
+from excite.weights.store import resolve
+
+
+@dataclass(kw_only=True)
+class Prepared:
+    """What a training run is made of."""
+
+    config: TrainConfig
+    manifest: Manifest
+    classes: tuple[str, ...]
+    labels: list[int]
+    split: Split
+    leaks: list[Fault]
+    cache: ImageCache
+    preprocess: Preprocess
+    model: nn.Module
+    model_record: dict[str, object]
+    weights: LoadReport | None
+    task: ClassificationTask
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def loader(self, part: str, *, train: bool = False) -> Loader:
+        """Return the batches of a part, augmented and shuffled where `train`."""
+        config = self.config
+        return Loader(self.cache, self.preprocess, self.split.parts[part], self.labels,
+                      batch_size=config.loop.batch_size, seed=config.seed,
+                      augment=config.augment if train and config.augment.enabled else None,
+                      sampler=config.loop.sampler if train else "order")
+
+    def inputs(self, rows: Sequence[int]) -> NDArray[np.float32]:
+        """Return the network's inputs for `rows`, (N, C, S, S), without augmentation."""
+        batches = Loader(self.cache, self.preprocess, rows, self.labels, batch_size=len(rows), seed=self.config.seed)
+        images = next(iter(batches.batches(0))).images.numpy()
+        return np.ascontiguousarray(images, np.float32)
+
+    def counts(self, part: str) -> list[int]:
+        """Return the images of each class in a part."""
+        return class_counts(self.labels, self.split.parts[part], len(self.classes))
+
+
+def prepare(config: TrainConfig, *, model: nn.Module | None = None, progress: Progress | None = None) -> Prepared:
+    """Read the table, decode the images once, split, fit the preprocessing on the training part, build the network.
+
+    Args:
+        model: A network that takes the place of config.model; its weights stay as they are.
+
+    Raises:
+        DataError: faults of the table, the images or the split. ModelError, EnvironmentFault: of the weights.
+    """
+    progress = progress or silent()
+    if config.data.table is None:
+        raise UsageError("no table of images is given", fix="excite train TABLE, or data.table in the config")
+    manifest = read_manifest(config.data)
+    classes = _classes(manifest, config.data.classes)
+    position = {name: place for place, name in enumerate(classes)}
+    labels = [position[row.label or ""] for row in manifest.rows]
+    # The weights' own normalisation holds unless the config names another; the cache depends on geometry only.
+    section, why_normalised = _normalisation(config)
+    preprocess = Preprocess(section)
+    cache = ImageCache.build([manifest.path(row) for row in manifest.rows], preprocess, config.cache,
+                             progress=progress)
+    split = make_split(manifest, config.split, cache.fingerprints)
+    preprocess = preprocess.fit(cache[index] for index in split.train)
+    record: dict[str, object] = {}
+    weights: LoadReport | None = None
+    reason = "given by the caller"
+    if model is None:
+        model, record, weights, reason = build_model(config, num_classes=len(classes))
+    counts = class_counts(labels, split.train, len(classes))
+    task = ClassificationTask(classes, config.loss, counts)
+    reasons = {
+        "task": f"classification of {len(classes)} classes ({', '.join(classes)}): the table's labels",
+        "network": reason,
+        "size": f"{section.size} x {section.size}, {section.mode}; {why_normalised}",
+        "split": f"{_sizes(split)} images by {split.unit_kind}; {'; '.join(split.notes) or 'no remarks'}",
+        "imbalance": f"{dict(zip(classes, counts, strict=True))} training images a class: "
+                     f"{config.loss.class_weights} class weights, {config.loop.sampler} sampler",
+    }
+    return Prepared(config=config, manifest=manifest, classes=classes, labels=labels, split=split,
+                    leaks=leaks(manifest, split, cache.fingerprints), cache=cache, preprocess=preprocess, model=model,
+                    model_record=record, weights=weights, task=task, reasons=reasons)
+
+
+def build_model(config: TrainConfig, *,
+                num_classes: int) -> tuple[nn.Module, dict[str, object], LoadReport | None, str]:
+    """Return the network of a config, how to build it again, what its weights loaded, and the reason in words."""
+    import torch
+
+    section = config.model
+    file = resolve(section.weights, section.name)
+    plan, attention = None, section.attention
+    if attention is not None:
+        start = attention.start or ("open" if file else "paper")
+        plan = AttentionPlan(kind=attention.kind, position=attention.position, stages=attention.stages, start=start,
+                             options={key: tuple(value) if isinstance(value, list) else value
+                                      for key, value in attention.options.items()})
+    options = dict(section.options)
+    if section.dropout is not None:
+        options["dropout"] = section.dropout
+    record: dict[str, object] = {
+        "name": section.name, "dims": 2, "in_channels": config.preprocess.channels, "num_classes": num_classes,
+        "options": options,
+        "attention": None if plan is None else {"kind": plan.kind, "position": plan.position, "stages": plan.stages,
+                                                "start": plan.start, "options": dict(plan.options)}}
+    torch.manual_seed(config.seed)
+    model = create_model(section.name, in_channels=config.preprocess.channels, num_classes=num_classes,
+                         attention=plan, **options)
+    gate = f" with {plan.kind} ({plan.position}, {plan.start} start)" if plan else ""
+    if file is None:
+        return model, record, None, f"{section.name}{gate}, random weights: model.weights is none"
+    report = load_weights(model, file)
+    return model, record, report, f"{section.name}{gate}; {report.text()}"
+
+
+def class_counts(labels: Sequence[int], rows: Sequence[int], classes: int) -> list[int]:
+    """Return how many of `rows` each class has."""
+    counts = [0] * classes
+    for row in rows:
+        counts[labels[row]] += 1
+    return counts
+
+
+def _classes(manifest: Manifest, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
+    found = manifest.classes
+    if len(found) < 2:
+        raise DataError(f"the table has {len(found)} class", where=manifest.source, why=f"labels: {', '.join(found)}",
+                        fix="a classifier needs at least two; --label-col names another column")
+    if wanted is not None and sorted(wanted) != sorted(found):
+        raise DataError(f"data.classes are {', '.join(wanted)}, the table's labels {', '.join(found)}",
+                        where=manifest.source, fix="make the two agree, or leave data.classes out")
+    return wanted or found
+
+
+def _normalisation(config: TrainConfig) -> tuple[PreprocessSection, str]:
+    """Return the preprocessing, with the mean and std that the weights were trained with."""
+    section, tag = config.preprocess, config.model.weights
+    row = find(config.model.name, tag) if isinstance(tag, str) and not Path(tag).suffix else None
+    if row is None or {"mean", "std"} & section.model_fields_set or section.channels != 3:
+        return section, "normalised as the config says"
+    mean, std = row.preprocessing.get("mean"), row.preprocessing.get("std")
+    if mean is None or std is None:
+        return section, "normalised as the config says"
+    return section.model_copy(update={"mean": tuple(mean), "std": tuple(std)}), "normalised as the weights expect"
+
+
+def _sizes(split: Split) -> str:
+    return ", ".join(f"{len(rows)} {part}" for part, rows in split.parts.items())

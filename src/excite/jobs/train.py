@@ -1,0 +1,156 @@
+"""Train: from a config to a run folder with weights, bundle, evaluation and report; the same call again resumes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from torch import Tensor, nn
+
+from excite.config import dump_yaml
+from excite.data.manifest import Manifest
+from excite.data.split import Split
+from excite.engine.loop import Fit, fit
+from excite.engine.signals import StopFlag
+from excite.errors import ExciteError, Interrupted
+from excite.jobs import run_folder as files
+from excite.jobs.environment import cores, environment
+from excite.jobs.estimate import epochs_within
+from excite.jobs.finish import finish
+from excite.jobs.prepare import Prepared, prepare
+from excite.jobs.run_folder import RunFolder
+from excite.jobs.sections import TrainConfig
+from excite.metrics.evaluation import Evaluation
+from excite.progress import Progress, silent
+
+SHOWN = ("balanced_accuracy", "auroc_macro", "accuracy", "f1_macro", "ece")
+# Where files lie and how long training may take do not make it another run: the data are compared by content.
+PLACES = (("data", "table"), ("data", "root"), ("cache", "folder"), ("cache", "limit_gb"), ("loop", "epochs"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A finished training run."""
+
+    folder: Path
+    manifest: Manifest
+    split: Split
+    fit: Fit
+    evaluation: Evaluation
+    report: Path
+
+    def summary(self) -> dict[str, object]:
+        """Return the numbers as plain data."""
+        found = self.evaluation.to_json()
+        return {"run": str(self.folder), "bundle": str(self.folder / files.BUNDLE), "report": str(self.report),
+                "epochs": self.fit.epochs_done, "best_epoch": self.fit.best_epoch, "test_images": found["n"],
+                "test_units": found["n_units"], "unit_kind": found["unit_kind"], "metrics": found["metrics"]}
+
+    def text(self) -> str:
+        """Return the few numbers that matter, with their intervals, as lines."""
+        return "\n".join([self.evaluation.text(SHOWN), f"report: {self.report}",
+                          f"bundle: {self.folder / files.BUNDLE}"])
+
+
+def train(config: TrainConfig, *, model: nn.Module | None = None,
+          loss: Callable[[Tensor, Tensor], Tensor] | None = None, out: Path | None = None, images: bool = True,
+          simulated: bool = False, progress: Progress | None = None) -> Run:
+    """Train as `config` says and leave everything in one folder.
+
+    Args:
+        model: A network of your own, (N, 3, H, W) -> (N, classes), with `forward_features`; config.model otherwise.
+        loss: (logits (N, K), labels (N,)) -> losses (N,); config.loss otherwise.
+        out: The run folder; runs/NAME-OF-TABLE otherwise.
+        images: Put pictures into the report.
+        simulated: The report says that the data are simulated.
+
+    Raises:
+        DataError, ModelError, EnvironmentFault, UsageError: with exit codes 3, 4, 5, 2.
+        Interrupted: a signal came; the state is saved.
+    """
+    progress = progress or silent()
+    threads = config.loop.threads or cores()
+    name = config.data.table.resolve().stem if config.data.table else "run"
+    with RunFolder(out or Path("runs") / name) as run:
+        resumed = not run.is_new
+        if resumed:
+            config = _same_config(run, config)
+            run.refuse_changes("environment", _fixed(run.read_json(files.ENVIRONMENT)), _fixed(environment(threads)))
+        prepared = prepare(config, model=model, progress=progress)
+        if loss is not None:
+            prepared.task.replace_loss(loss)
+        if resumed:
+            run.refuse_changes("data", run.read_json(files.HASHES), _hashes(prepared))
+            progress.say(f"resuming {run.path}")
+        else:
+            config = _begin(run, prepared, threads, progress)
+        fitted = _fit(run, prepared, config, progress)
+        evaluation, report = finish(run, prepared, fitted, images=images, simulated=simulated, progress=progress)
+    return Run(folder=run.path, manifest=prepared.manifest, split=prepared.split, fit=fitted, evaluation=evaluation,
+               report=report)
+
+
+def _begin(run: RunFolder, prepared: Prepared, threads: int, progress: Progress) -> TrainConfig:
+    """Write what the run starts from; config.yaml last, because it marks the folder as a run."""
+    config = prepared.config
+    if config.loop.budget_minutes:
+        epochs = epochs_within(prepared, config.loop.budget_minutes, progress=progress)
+        config = config.model_copy(update={"loop": config.loop.model_copy(update={"epochs": epochs})})
+        prepared.config = config
+    run.write_json(files.ENVIRONMENT, environment(threads))
+    prepared.manifest.write_csv(run.path / files.MANIFEST)
+    run.write_json(files.SPLIT, prepared.split.to_json())
+    run.write_json(files.HASHES, _hashes(prepared))
+    run.write(files.CONFIG, dump_yaml(config))
+    for topic, reason in prepared.reasons.items():
+        progress.say(f"{topic}: {reason}")
+        run.log({"event": "note", "topic": topic, "text": reason})
+    for fault in prepared.leaks:
+        progress.say(f"LEAK: {fault.message}")
+        run.log({"event": "note", "topic": "leak", "text": fault.message})
+    return config
+
+
+def _fit(run: RunFolder, prepared: Prepared, config: TrainConfig, progress: Progress) -> Fit:
+    with StopFlag() as stop:
+        try:
+            return fit(prepared.model, prepared.task, prepared.loader("train", train=True), prepared.loader("val"),
+                       optim=config.optim, schedule=config.schedule, loop=config.loop, seed=config.seed,
+                       folder=run.path, log=run.log, progress=progress, stop=stop)
+        except Interrupted:
+            run.log({"event": "stop"})
+            raise
+        except ExciteError as fault:
+            run.log({"event": "failed", "text": fault.message()})
+            raise
+
+
+def _same_config(run: RunFolder, config: TrainConfig) -> TrainConfig:
+    """Return the run's own config after checking that the asked one is the same."""
+    stored = yaml.safe_load((run.path / files.CONFIG).read_text(encoding="utf-8"))
+    asked = config.model_dump(mode="json")
+    epochs = stored["loop"]["epochs"]
+    budgeted = asked["loop"]["budget_minutes"] and stored["loop"]["budget_minutes"]
+    if not budgeted:
+        run.refuse_changes("config", {"loop.epochs": epochs}, {"loop.epochs": asked["loop"]["epochs"]})
+    for section, key in PLACES:
+        stored[section].pop(key, None)
+        asked[section].pop(key, None)
+    run.refuse_changes("config", stored, asked)
+    return config.model_copy(update={"loop": config.loop.model_copy(update={"epochs": epochs})})
+
+
+def _fixed(facts: dict[str, object]) -> dict[str, object]:
+    """Return the part of an environment on which bit-equality rests."""
+    versions, processor = facts["versions"], facts["cpu"]
+    names = ("python", "torch", "numpy", "opencv-python-headless", "pillow", "excite")
+    return {"threads": facts["threads"], "system": facts["system"],
+            "cpu": {key: processor[key] for key in ("name", "features")},  # type: ignore[index]
+            "versions": {key: versions.get(key) for key in names}}  # type: ignore[attr-defined]
+
+
+def _hashes(prepared: Prepared) -> dict[str, str]:
+    """Return the sha256 of every image by its row, with label and unit: what the run was trained on."""
+    return {f"{row.line}: {row.image}": f"{one.content} {row.label} {unit}"
+            for row, one, unit in zip(prepared.manifest.rows, prepared.cache.fingerprints, prepared.split.units,
+                                      strict=True)}

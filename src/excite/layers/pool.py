@@ -1,0 +1,55 @@
+"""Pooling: the mean over space that ends a classifier, and the first pool of a ResNet in its two published forms."""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from excite.errors import DataError
+from excite.layers.dims import axes, max_pool
+
+
+class GlobalMean(nn.Module):
+    """Mean over the spatial axes, for inputs of any size.
+
+    Shape:
+        (N, C, *S) -> (N, C).
+    """
+
+    def __init__(self, *, dims: int = 2) -> None:
+        super().__init__()
+        self.axes = axes(dims)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return one vector a sample."""
+        return x.mean(dim=self.axes)
+
+
+class MaxPool(nn.Module):
+    """Maximum over 3 x 3 (x 3), stride 2, of a map without negative values.
+
+    Args:
+        dims: Spatial dimensions, 2 or 3.
+        ceil: No padding, sizes rounded up, as Caffe does; written as one zero on the far side and a pool that rounds
+            down, which is bit-equal after a ReLU and exports. Padded by one on both sides otherwise. A volume may be
+            one slice thick, so its depth is always padded on both sides.
+
+    Shape:
+        (N, C, *S) -> (N, C, *T), T = S / 2, rounded up; with `ceil`, rounded down for odd S.
+
+    Raises:
+        DataError: with `ceil`, the map is less than 2 wide or high.
+    """
+
+    def __init__(self, *, dims: int = 2, ceil: bool = False) -> None:
+        super().__init__()
+        self.pool = max_pool(dims)(3, stride=2, padding=0 if ceil else 1)
+        self.pad = ((0, 1, 0, 1, 1, 1) if dims == 3 else (0, 1, 0, 1)) if ceil else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the pooled map."""
+        if self.pad is not None:
+            if x.shape[-1] < 2 or x.shape[-2] < 2:
+                raise DataError(f"the first pool needs maps of at least 2 x 2, got {x.shape[-2]} x {x.shape[-1]}",
+                                fix="give images of at least 3 x 3 pixels, or build the network with ceil_pool=False")
+            x = functional.pad(x, self.pad)
+        y: Tensor = self.pool(x)
+        return y

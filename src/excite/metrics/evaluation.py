@@ -1,0 +1,167 @@
+"""The evaluation of a classifier on one part of the data: every number with its interval, and what to beware of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from excite.errors import DataError, UsageError
+from excite.metrics.calibration import reliability
+from excite.metrics.classification import PER_CLASS, ClassificationMeasure
+from excite.metrics.intervals import Interval, bootstrap, wilson
+from excite.metrics.ranking import roc
+from excite.metrics.table import lines
+from excite.progress import Progress
+
+FEW = 10  # units of a class below which its intervals are rough
+SHOWN = 3  # failed files that an error names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What a classifier does on one part of the data.
+
+    Args:
+        part: Name of the part.
+        n: Images.
+        n_units: Units among them, over which the intervals are made.
+        unit_kind: What a unit is: "patient", "near-duplicate cluster", "image", ...
+        classes: In the order of the network's outputs.
+        metrics: Numbers over all classes.
+        per_class: Numbers of each class against the rest.
+        support: Images of each class.
+        confusion: Counts; a row is a true class, a column a predicted one.
+        roc: Corners of each class's curve; classes that have none are left out.
+        reliability: Bins of the most probable class's probability that have an image.
+        notes: What was done and what to beware of, each a sentence.
+        failed: Files that could not be used, with the reason.
+    """
+
+    part: str
+    n: int
+    n_units: int
+    unit_kind: str
+    classes: tuple[str, ...]
+    metrics: dict[str, Interval]
+    per_class: dict[str, dict[str, Interval]]
+    support: dict[str, int]
+    confusion: NDArray[np.int64]
+    roc: dict[str, dict[str, list[float]]]
+    reliability: dict[str, list[float] | list[int]]
+    notes: tuple[str, ...] = ()
+    failed: tuple[dict[str, str], ...] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data; a number that is not defined is null and has a note."""
+        per_class = {name: {**{key: one.to_json() for key, one in found.items()}, "support": self.support[name]}
+                     for name, found in self.per_class.items()}
+        return {"part": self.part, "n": self.n, "n_units": self.n_units, "unit_kind": self.unit_kind,
+                "classes": list(self.classes), "metrics": {key: one.to_json() for key, one in self.metrics.items()},
+                "per_class": per_class, "confusion": self.confusion.tolist(), "roc": self.roc,
+                "reliability": self.reliability, "notes": list(self.notes), "failed": list(self.failed)}
+
+    def raise_failures(self) -> None:
+        """Raise a DataError (exit code 3) where a file could not be used; the others were evaluated."""
+        if self.failed:
+            raise DataError(f"{len(self.failed)} of {self.n + len(self.failed)} rows could not be used",
+                            why="; ".join(one["error"] for one in self.failed[:SHOWN]),
+                            fix="mend or leave out these files; the others are evaluated")
+
+    def text(self, names: Sequence[str] = ()) -> str:
+        """Return the numbers as text for a terminal: those of `names` over all classes, or every one."""
+        return "\n".join(lines(self, names))
+
+
+def evaluate(truth: NDArray[Any], probabilities: NDArray[Any], classes: Sequence[str], units: Sequence[str], *,
+             part: str, unit_kind: str, notes: Sequence[str] = (), failed: Sequence[dict[str, str]] = (),
+             resamples: int = 1000, seed: int = 0, progress: Progress | None = None) -> Evaluation:
+    """Return every number of a classifier with a 95 % interval from a bootstrap over units.
+
+    Args:
+        truth: Index of the true class.
+        probabilities: Of each class.
+        classes: Their names.
+        units: What each image belongs to and is not independent of.
+        part: Name of the part.
+        unit_kind: What a unit is.
+        notes: What is known about the data already.
+        failed: {"file", "error"} of the images that could not be used.
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+
+    Shape:
+        (N,) integers, (N, K), N units.
+
+    Raises:
+        DataError: there is no image, or a row has a class or probabilities that cannot be; the row is named.
+    """
+    if len(units) != len(truth):
+        raise UsageError(f"units must have one name an image ({len(truth)}), got {len(units)}")
+    measure = ClassificationMeasure(truth, probabilities, classes)
+    found = bootstrap(measure, units, resamples=resamples, seed=seed, progress=progress)
+    found = {name: _explained(name, one, measure) for name, one in found.items()}
+    count = len(set(units))
+    per_class = {label: {name: found[f"{name}/{label}"] for name in PER_CLASS} for label in measure.classes}
+    overall = {name: one for name, one in found.items() if "/" not in name}
+    curves = {label: roc(measure.truth == place, measure.probabilities[:, place])
+              for place, label in enumerate(measure.classes)}
+    said = [*notes, *_notes(measure, units, overall, unit_kind=unit_kind, resamples=resamples, seed=seed)]
+    return Evaluation(
+        part=part, n=len(measure.truth), n_units=count, unit_kind=unit_kind, classes=measure.classes, metrics=overall,
+        per_class=per_class, support=dict(zip(measure.classes, measure.support.tolist(), strict=True)),
+        confusion=measure.confusion(), reliability=reliability(measure.truth, measure.probabilities),
+        roc={label: {"fpr": curve[0].tolist(), "tpr": curve[1].tolist()}
+             for label, curve in curves.items() if curve is not None},
+        notes=tuple(said), failed=tuple(failed))
+
+
+def _explained(name: str, one: Interval, measure: ClassificationMeasure) -> Interval:
+    """Return a number that is not defined with the reason."""
+    if one.value is not None:
+        return one
+    kind, _, label = name.partition("/")
+    if kind == "kappa" or (not label and kind.endswith("macro")):
+        reason = "only one class occurs"
+    elif kind == "precision":
+        reason = "this class is never predicted"
+    elif measure.support[measure.classes.index(label)] == 0:
+        reason = "no image of this class"
+    else:
+        reason = "every image is of this class"
+    return Interval(value=None, low=None, high=None, note=f"not defined: {reason}")
+
+
+def _notes(measure: ClassificationMeasure, units: Sequence[str], overall: dict[str, Interval], *, unit_kind: str,
+           resamples: int, seed: int) -> list[str]:
+    """Return what a reader of the numbers has to know, each a sentence."""
+    names = np.array(measure.classes, dtype=object)
+    predicted = np.bincount(measure.predicted, minlength=len(names))
+    of_class: list[set[str]] = [set() for _ in names]
+    for place, unit in zip(measure.truth, units, strict=True):
+        of_class[place].add(unit)
+    held = np.array([len(one) for one in of_class])
+    notes = [f"intervals: 95 %, percentiles of {resamples} bootstrap resamples of {len(set(units))} whole units "
+             f"({unit_kind}), seed {seed}"]
+    absent = names[measure.support == 0]
+    if len(absent):
+        notes.append(f"no image of class {', '.join(absent)} in this part: nothing is said about it, and it is left "
+                     "out of macro means")
+    never = names[(measure.support > 0) & (predicted == 0)]
+    if len(never):
+        notes.append(f"class {', '.join(never)} is never predicted: its precision is not defined, and counts as 0 in "
+                     "the macro and weighted means")
+    few = [f"{name} {count}" for name, count in zip(names, held, strict=True) if 0 < count < FEW]
+    if few:
+        notes.append(f"fewer than {FEW} units of class {', '.join(few)}: intervals that rest on them are rough, and "
+                     "rather too narrow")
+    right = int((measure.predicted == measure.truth).sum())
+    low, high = wilson(right, len(measure.truth))
+    notes.append(f"cross-check: Wilson's 95 % interval of the accuracy, which takes all images as independent, is "
+                 f"[{low:.3f}, {high:.3f}]")
+    flat = [name for name, one in overall.items() if one.low is not None and one.low == one.high]
+    if flat:
+        notes.append(f"every resample gives the same {', '.join(flat).replace('_', ' ')}: an interval without width "
+                     "does not mean certainty, there are too few mistakes to learn a spread from")
+    return notes

@@ -1,0 +1,56 @@
+"""The precision is chosen by the clock, and choosing leaves nothing behind."""
+
+import itertools
+
+import pytest
+import torch
+from engine_toy import Net, Toy, ToyTask, bits
+
+from excite.engine import precision
+from excite.engine.precision import autocast, choose
+
+
+@pytest.fixture
+def batch() -> object:
+    return next(Toy().batches(0))
+
+
+def clock(monkeypatch: pytest.MonkeyPatch, float32: float, bfloat16: float) -> None:
+    """Let the steps take such seconds, turn about."""
+    ticks = itertools.chain.from_iterable((0.0, float32, 0.0, bfloat16) for _ in range(99))
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: next(ticks))
+
+
+@pytest.mark.parametrize(("float32", "bfloat16", "name"), [(0.3, 0.1, "bfloat16"), (0.1, 0.3, "float32"),
+                                                           (0.1, 0.098, "float32")])
+def test_the_faster_one_is_chosen_where_it_is_clearly_faster(
+        float32: float, bfloat16: float, name: str, batch: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock(monkeypatch, float32, bfloat16)
+    found = choose(Net(), ToyTask(), batch)  # type: ignore[arg-type]
+    assert found.name == name
+    assert found.milliseconds == {"float32": float32 * 1e3, "bfloat16": bfloat16 * 1e3}
+    assert f"{bfloat16 * 1e3:.0f} ms" in found.reason and f"{float32 * 1e3:.0f} ms" in found.reason
+
+
+def test_without_bfloat16_nothing_is_measured(batch: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": False})
+    found = choose(Net(), ToyTask(), batch)  # type: ignore[arg-type]
+    assert (found.name, found.milliseconds) == ("float32", {}) and "no bfloat16" in found.reason
+
+
+def test_choosing_leaves_network_and_random_state(batch: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock(monkeypatch, 0.2, 0.1)
+    model = Net().eval()
+    before, random = bits(model), torch.get_rng_state()
+    choose(model, ToyTask(), batch)  # type: ignore[arg-type]
+    assert bits(model) == before and not model.training and torch.equal(torch.get_rng_state(), random)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_autocast_computes_in_the_precision_named() -> None:
+    layer, x = torch.nn.Linear(4, 4), torch.ones(1, 4)
+    with autocast("bfloat16"):
+        assert layer(x).dtype == torch.bfloat16
+    with autocast("float32"):
+        assert layer(x).dtype == torch.float32
