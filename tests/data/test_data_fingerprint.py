@@ -98,7 +98,7 @@ def test_a_large_set_takes_seconds() -> None:
     begin = time.perf_counter()
     found = near_duplicates([Fingerprint("", str(k), row, (1,), False) for k, row in enumerate(thumbnails)])
     assert {(i, 12_350 + i) for i in range(50)} <= {(i, j) for i, j, _ in found}
-    assert time.perf_counter() - begin < 90
+    assert time.perf_counter() - begin < 120  # about 10 s on two free cores
 
 
 def load(path: Path) -> Fingerprint:

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
+from safetensors import SafetensorError
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from excite.errors import EnvironmentFault, ModelError
@@ -49,7 +51,7 @@ def save(folder: Path, state: Checkpoint, *, keep: int = 2) -> Path:
     file = folder / f"{PREFIX}{number:06d}.json"
     # One copy of each: tensors that share memory cannot be written.
     tensors = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.tensors.items()}
-    data = safetensors.torch.save(tensors)
+    data = to_bytes(tensors)
     content: dict[str, Any] = {"format": FORMAT, "bytes": len(data), "tensors": hashlib.sha256(data).hexdigest(),
                                "values": state.values}
     content["sha256"] = _hash(content)
@@ -75,7 +77,7 @@ def load_latest(folder: Path) -> Checkpoint | None:
             found = _read(file)
         except ModelError:
             raise
-        except (ValueError, KeyError, TypeError, FileNotFoundError, safetensors.SafetensorError) as fault:
+        except (ValueError, KeyError, TypeError, FileNotFoundError, SafetensorError) as fault:
             damaged.append((file, f"checkpoint {file.name} is damaged ({fault})"))
             continue
         for one, _ in damaged:
@@ -115,7 +117,7 @@ def _read(file: Path) -> Checkpoint:
         raise ValueError(f"cut: {len(data)} of {content['bytes']} bytes")
     if hashlib.sha256(data).hexdigest() != content["tensors"]:
         raise ValueError("its tensors do not fit their sha256")
-    return Checkpoint(safetensors.torch.load(data), content["values"])
+    return Checkpoint(from_bytes(data), content["values"])
 
 
 def _hash(content: Mapping[str, Any]) -> str:

@@ -3,25 +3,25 @@
 from torch import nn
 
 from excite.errors import UsageError
-from excite.models.groups import split_parameters
+from excite.models.groups import split_parameters, trunk_modules
 
 
 class Trunk:
-    """The part of a network that can be frozen: everything but its head and its gates.
+    """The part of any network that can be frozen: everything but its head and its gates.
 
-    Parameters that do not require gradients when this object is made stay so.
+    Parameters that do not require gradients when this object is made stay so. The loop says before each epoch which
+    it is, so it needs nothing of the network itself.
 
     Args:
         model: The network.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        groups = split_parameters(model)
-        names = set(groups["trunk"])
+        names = set(split_parameters(model)["trunk"])
         self.model = model
         self.parameters = [value for name, value in model.named_parameters() if name in names and value.requires_grad]
         self.others = any(value.requires_grad for name, value in model.named_parameters() if name not in names)
-        self.modules = _trunk_modules(model, names, set(groups["head"]))
+        self.modules = trunk_modules(model)
 
     def train(self, *, frozen: bool) -> None:
         """Put the network into training mode, its trunk frozen or not.
@@ -40,14 +40,3 @@ class Trunk:
             parameter.requires_grad_(not frozen)
         for module in self.modules if frozen else ():
             module.training = False
-
-
-def _trunk_modules(module: nn.Module, trunk: set[str], head: set[str], *, prefix: str = "",
-                   inside: bool = False) -> list[nn.Module]:
-    """Return the modules with parameters of the trunk and none of the head; one without any goes with its parent."""
-    names = {prefix + name for name, _ in module.named_parameters()}
-    inside = inside if not names else bool(names & trunk) and not names & head
-    found = [module] if inside else []
-    for name, child in module.named_children():
-        found += _trunk_modules(child, trunk, head, prefix=f"{prefix}{name}.", inside=inside)
-    return found

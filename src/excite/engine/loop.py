@@ -166,8 +166,8 @@ def _keep(setup: Setup, state: Training, *, now: bool = False) -> None:
     if now or stopping is not None or time.monotonic() - state.saved >= setup.loop.checkpoint_seconds:
         state.save(setup)
     if stopping is not None:
-        raise Interrupted(stopping, fix=f"the same command goes on from epoch {state.at.epoch + 1}, "
-                                        f"batch {state.at.batch + 1}")
+        raise Interrupted(stopping, fix=f"the same command goes on after {state.at.epoch} epochs and "
+                                        f"{state.at.batch} batches")
 
 
 def _finish(setup: Setup, state: Training) -> Fit:

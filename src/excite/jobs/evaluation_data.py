@@ -96,7 +96,8 @@ def part_of_table(section: DataSection, split: str | None) -> Part:
         "where a patient has several; name the column with --patient-col or --group-col",)
     stem = section.table.stem if section.table else "table"
     name = f"{stem} {split}" if split else f"{stem} table" if stem in PARTS else stem
-    return _part(name, manifest, good, units.names, units.kind, [*notes, *manifest.notes], failed)
+    warnings = [fault.message for fault in faults if fault.severity == "warning"]
+    return _part(name, manifest, good, units.names, units.kind, [*notes, *warnings, *manifest.notes], failed)
 
 
 def seen_in_training(source: Path, provenance: Mapping[str, Any]) -> dict[str, str]:

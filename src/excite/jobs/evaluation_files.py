@@ -94,9 +94,10 @@ def _csv(found: Predictions) -> str:
     writer.writerow(_header(found.classes))
     for place, chances in enumerate(found.probabilities):
         best = int(chances.argmax())
-        writer.writerow([cell(found.files[place], path=True), found.lines[place],
-                         cell(found.classes[found.truth[place]]), cell(found.classes[best]), f"{chances[best]:.9g}", *(f"{value:.9g}" for value in chances),
-                         cell(found.units[place])])
+        writer.writerow([
+            cell(found.files[place], path=True), found.lines[place], cell(found.classes[found.truth[place]]),
+            cell(found.classes[best]), f"{chances[best]:.9g}", *(f"{value:.9g}" for value in chances),
+            cell(found.units[place])])
     return stream.getvalue()
 
 

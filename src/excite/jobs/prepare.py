@@ -21,7 +21,7 @@ from excite.jobs.sections import TrainConfig
 from excite.models.classifier import create_model
 from excite.progress import Progress, silent
 from excite.tasks.classification import ClassificationTask
-from excite.weights.catalog import find
+from excite.weights.catalog import find, recognise
 from excite.weights.load import LoadReport, load_weights
 from excite.weights.store import resolve
 
@@ -43,6 +43,14 @@ class Prepared:
     weights: LoadReport | None
     task: ClassificationTask
     reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def licence(self) -> str | None:
+        """Return the licence of the weights that the network starts from, where it is known."""
+        if self.weights is None:
+            return None
+        row = recognise(self.weights.sha256) if self.weights.sha256 else None
+        return row.licence if row else "unknown: a file of your own"
 
     def loader(self, part: str, *, train: bool = False) -> Loader:
         """Return the batches of a part, augmented and shuffled where `train`."""

@@ -3,8 +3,9 @@
 Definitions where there is a choice:
 
 - The predicted class is the most probable one, the first of equal ones.
-- A class that no sample has is left out of macro means. One that is there and is never predicted has no precision; it
-  counts as 0 in the macro and weighted mean, so that never naming a class is no way to a better number.
+- A class that no sample has is left out of macro means; of its own numbers only the specificity is defined.
+- A class that is there and is never predicted has no precision; it counts as 0 in the macro and weighted mean, so that
+  never naming a class is no way to a better number.
 - ECE: top label, `BINS` bins of equal width, each open below and closed above, weighted by their samples
   (Guo et al. 2017, arXiv:1706.04599, eq. 3).
 - Brier: the squared errors summed over the classes, 0 to 2 (Brier 1950); half of it is the usual binary form.
@@ -57,8 +58,8 @@ class ClassificationMeasure:
     def __call__(self, weights: Float) -> dict[str, Float]:
         """Return every number for each row of weights, by name; per class as "recall/CLASS"; NaN: not defined.
 
-        A number that has a class in it is not defined where the class has no weight, the macro means among them:
-        without the class they would be another quantity.
+        Of a class without weight only the specificity is defined; where it has some in the whole part, macro means are
+        not defined either: without the class they would be another quantity.
 
         Shape:
             (R, N) -> (R,) each.
@@ -158,7 +159,8 @@ def checked(truth: NDArray[Any], probabilities: NDArray[Any], classes: int) -> t
                          f"and {chances.shape}")
     if not len(labels):
         raise DataError("there is no image to measure")
-    _refuse(~np.isfinite(chances).all(axis=1), "a probability is NaN or infinite", "look at the image and the network")
+    _refuse(np.asarray(~np.isfinite(chances).all(axis=1)), "a probability is NaN or infinite",
+            "look at the image and the network")
     _refuse(np.asarray((chances < 0).any(axis=1) | (np.abs(chances.sum(axis=1) - 1) > 1e-4)),
             "the probabilities are negative or do not sum to 1", "give the softmax of the outputs, not the outputs")
     _refuse(np.asarray((labels != labels.astype(np.int64)) | (labels < 0) | (labels >= classes)),
@@ -177,7 +179,8 @@ def _rates(table: Float, total: Float) -> tuple[Float, Float, Float, Float]:
     right, support, predicted = np.diagonal(table, axis1=1, axis2=2), table.sum(axis=2), table.sum(axis=1)
     rest = total[:, None] - support
     f1 = ratio(2 * right, np.where(support > 0, support + predicted, 0.0))
-    return ratio(right, predicted), ratio(right, support), ratio(rest - predicted + right, rest), f1
+    precision = ratio(right, np.where(support > 0, predicted, 0.0))
+    return precision, ratio(right, support), ratio(rest - predicted + right, rest), f1
 
 
 def _kappa(table: Float, total: Float) -> Float:

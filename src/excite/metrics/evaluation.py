@@ -19,7 +19,7 @@ FEW = 10  # units of a class below which its intervals are rough
 SHOWN = 3  # failed files that an error names
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
     """What a classifier does on one part of the data.
 
@@ -124,10 +124,10 @@ def _explained(name: str, one: Interval, measure: ClassificationMeasure) -> Inte
     kind, _, label = name.partition("/")
     if kind == "kappa" or (not label and kind.endswith("macro")):
         reason = "only one class occurs"
-    elif kind == "precision":
-        reason = "this class is never predicted"
     elif measure.support[measure.classes.index(label)] == 0:
         reason = "no image of this class"
+    elif kind == "precision":
+        reason = "this class is never predicted"
     else:
         reason = "every image is of this class"
     return Interval(value=None, low=None, high=None, note=f"not defined: {reason}")
@@ -164,4 +164,8 @@ def _notes(measure: ClassificationMeasure, units: Sequence[str], overall: dict[s
     if flat:
         notes.append(f"every resample gives the same {', '.join(flat).replace('_', ' ')}: an interval without width "
                      "does not mean certainty, there are too few mistakes to learn a spread from")
+    ece = overall["ece"]
+    if ece.value is not None and ece.low is not None and ece.value < ece.low:
+        notes.append("the interval of the ece lies above its value: with few images it is biased upwards, and more so in "
+                     "resamples, which repeat images")
     return notes

@@ -11,11 +11,12 @@ GROUPS = (("recall", "precision", "f1"), ("specificity", "auroc", "ap"))
 
 def lines(found: "Evaluation", names: Sequence[str] = ()) -> list[str]:
     """Return numbers over all classes (`names`, or every one), tables by class, the confusion matrix and the notes."""
-    width = max(len(name) for name in (*found.classes, "true, predicted ->", *found.metrics))
+    width = max(len(name) for name in (*found.classes, "true | predicted", *found.metrics))
     said = [f"{found.part}: {found.n} images, {found.n_units} units ({found.unit_kind}), 95 % intervals"]
     said += [f"  {name.replace('_', ' '):<{width}}  {found.metrics[name].text()}" for name in names or found.metrics]
     for group in GROUPS:
-        cells = {name: [one[metric].text() for metric in group] for name, one in found.per_class.items()}
+        cells = {name: ["not defined" if one[metric].value is None else one[metric].text() for metric in group]
+                 for name, one in found.per_class.items()}
         sizes = [max(len(metric), *(len(row[place]) for row in cells.values())) for place, metric in enumerate(group)]
         said += ["", _row("class", "images", group, width, sizes)]
         said += [_row(name, str(found.support[name]), row, width, sizes) for name, row in cells.items()]
@@ -31,6 +32,6 @@ def _confusion(found: "Evaluation", width: int) -> list[str]:
     """Return the confusion matrix, its true classes as rows."""
     rows = [[str(count) for count in row] for row in found.confusion.tolist()]
     sizes = [max(len(name), *(len(row[place]) for row in rows)) for place, name in enumerate(found.classes)]
-    table = {"true, predicted ->": list(found.classes), **dict(zip(found.classes, rows, strict=True))}
+    table = {"true | predicted": list(found.classes), **dict(zip(found.classes, rows, strict=True))}
     return [f"  {name:<{width}}  " + "  ".join(f"{cell:>{size}}" for cell, size in zip(row, sizes, strict=True))
             for name, row in table.items()]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,30 +12,11 @@ from torch import Tensor
 from excite.errors import DataError, UsageError
 from excite.losses.cross_entropy import cross_entropy
 from excite.losses.focal import focal
+from excite.losses.sections import LossSection
 from excite.metrics.classification import measure
 from excite.outcome.decode import decode
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-
-
-class LossChoice(Protocol):
-    """What a config says of the loss: the fields of LossSection."""
-
-    @property
-    def name(self) -> str:
-        """Return "cross_entropy" or "focal"."""
-
-    @property
-    def class_weights(self) -> str:
-        """Return "none" or "balanced"."""
-
-    @property
-    def label_smoothing(self) -> float:
-        """Return the share of the target that is spread evenly."""
-
-    @property
-    def focal_gamma(self) -> float:
-        """Return the focal exponent."""
 
 
 class ClassificationTask:
@@ -50,7 +31,7 @@ class ClassificationTask:
         DataError: a class has no training image.
     """
 
-    def __init__(self, classes: Sequence[str], section: LossChoice, counts: Sequence[int]) -> None:
+    def __init__(self, classes: Sequence[str], section: LossSection, counts: Sequence[int]) -> None:
         if len(counts) != len(classes):
             raise UsageError(f"counts must have one number a class ({len(classes)}), got {len(counts)}")
         empty = [name for name, count in zip(classes, counts, strict=True) if count < 1]
@@ -97,15 +78,11 @@ def _weights(name: str, counts: Sequence[int]) -> Tensor:
     """Return one weight a class; "balanced" is n / (K * count), so that every class weighs the same in total."""
     if name == "none":
         return torch.ones(len(counts))
-    if name != "balanced":
-        raise UsageError(f"loss.class_weights must be none or balanced, got {name!r}")
     values = torch.tensor(counts, dtype=torch.float64)
     return (values.sum() / (len(counts) * values)).float()
 
 
-def _loss(section: LossChoice) -> Loss:
-    if section.name == "cross_entropy":
-        return partial(cross_entropy, smoothing=section.label_smoothing)
+def _loss(section: LossSection) -> Loss:
     if section.name == "focal":
         return partial(focal, gamma=section.focal_gamma, smoothing=section.label_smoothing)
-    raise UsageError(f"loss.name must be cross_entropy or focal, got {section.name!r}")
+    return partial(cross_entropy, smoothing=section.label_smoothing)

@@ -1,0 +1,56 @@
+import pytest
+from torch import nn
+
+from excite.attention.plan import AttentionPlan, residual
+from excite.attention.registry import ATTENTION
+from excite.attention.se import SqueezeExcitation
+from excite.errors import UsageError
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"kind": "sse"}, "unknown attention 'sse'; did you mean 'se'"),
+    ({"position": "before"}, "attention position must be one of standard, pre, post, identity, got 'before'"),
+    ({"start": "half"}, "start must be 'paper' or 'open', got 'half'"),
+    ({"options": {"reductoin": 8}}, "attention 'se' has no option 'reductoin'; did you mean 'reduction'"),
+    ({"options": {"channels": 8}}, "attention 'se' has no option 'channels'"),
+    ({"stages": ()}, "must name at least one stage, got none"),
+])
+def test_what_is_wrong_in_a_plan_is_named_when_it_is_made(arguments, message):
+    with pytest.raises(UsageError, match=message):
+        AttentionPlan(**arguments)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"stages": (1, 4, -1)}, "attention stages must be 0 to 3, got 4, -1; stages are counted from 0"),
+    ({"options": {"reduction": (16, 8)}}, "option 'reduction' has 2 values, the network has 4 stages"),
+])
+def test_a_plan_that_does_not_fit_the_network_is_named(arguments, message):
+    with pytest.raises(UsageError, match=message):
+        AttentionPlan(**arguments).check(4)
+
+
+def test_a_tuple_is_one_value_a_stage():
+    plan = AttentionPlan(options={"reduction": (32, 16, 8, 4), "bias": False})
+    plan.check(4)
+    gate = plan.build(64, 2, dims=3)
+    assert isinstance(gate, SqueezeExcitation) and gate.squeeze.out_channels == 8 and gate.squeeze.bias is None
+    assert isinstance(gate.squeeze, nn.Conv3d)
+
+
+def test_stages_that_are_not_planned_get_none():
+    plan = AttentionPlan(stages=(1,))
+    made = [residual(plan, stage, nn.Identity(), nn.Identity(), (16, 16), dims=2) for stage in range(3)]
+    assert [block.attention is not None for block in made] == [False, True, False]
+
+
+def test_before_the_branch_the_gate_has_the_blocks_input_channels():
+    made = residual(AttentionPlan(position="pre"), 0, nn.Identity(), nn.Identity(), (16, 64), dims=2)
+    assert made.attention.excite.out_channels == 16
+    made = residual(AttentionPlan(position="post"), 0, nn.Identity(), nn.Identity(), (16, 64), dims=2)
+    assert made.attention.excite.out_channels == 64
+
+
+def test_every_registered_attention_takes_the_common_arguments():
+    for kind in ATTENTION:
+        for dims in (2, 3):
+            assert isinstance(AttentionPlan(kind=kind, start="open").build(16, 0, dims=dims), nn.Module)
