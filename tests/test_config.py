@@ -19,7 +19,8 @@ def test_every_shipped_recipe_loads(file: Path) -> None:
 
 def test_the_source_recipe_is_what_was_published() -> None:
     config = load_config(TrainConfig, next(file for file in CONFIGS if file.stem == "ultrasound_planes"))
-    assert (config.optim.name, config.optim.lr, config.optim.momentum, config.optim.weight_decay) == ("sgd", 1e-3, .9, 0)
+    optim = config.optim
+    assert (optim.name, optim.lr, optim.momentum, optim.weight_decay) == ("sgd", 1e-3, 0.9, 0)
     assert (config.schedule.name, config.schedule.step_size, config.schedule.gamma) == ("step", 7, 0.1)
     assert (config.loop.batch_size, config.loop.epochs, config.loop.early_stopping) == (32, 30, 5)
     assert (config.preprocess.mode, config.preprocess.resize, config.preprocess.size) == ("crop", 256, 224)

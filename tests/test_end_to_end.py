@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import command_line, simulated_table, small_config
 
 import excite
 from excite.errors import EnvironmentFault, UsageError
 from excite.jobs.train import Run, train
+from runs import command_line, simulated_table, small_config
 
 pytestmark = pytest.mark.slow
 EXCITE = [sys.executable, "-m", "excite"]

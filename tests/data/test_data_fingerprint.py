@@ -95,10 +95,10 @@ def test_a_large_set_takes_seconds() -> None:
     thumbnails = np.stack([cv2.GaussianBlur(thumbnail, (0, 0), 3) for thumbnail in thumbnails]).reshape(12_400, -1)
     thumbnails /= np.linalg.norm(thumbnails, axis=1, keepdims=True)
     thumbnails[-50:] = thumbnails[:50]
-    begin = time.perf_counter()
+    begin = time.process_time()
     found = near_duplicates([Fingerprint("", str(k), row, (1,), False) for k, row in enumerate(thumbnails)])
     assert {(i, 12_350 + i) for i in range(50)} <= {(i, j) for i, j, _ in found}
-    assert time.perf_counter() - begin < 120  # about 10 s on two free cores
+    assert time.process_time() - begin < 90  # of all cores; 26 s were measured
 
 
 def load(path: Path) -> Fingerprint:

@@ -20,7 +20,8 @@ def test_axes_are_the_spatial_ones():
 
 # Widths of the published MobileNetV2 checkpoints (tensorflow/models, slim/nets/mobilenet): 0.35, 0.75, 1.4.
 @pytest.mark.parametrize(("channels", "rounded"), [(32 * 0.35, 16), (16 * 0.35, 8), (24 * 0.75, 24), (32 * 0.75, 24),
-                                                   (96 * 0.75, 72), (24 * 1.4, 32), (320 * 1.4, 448), (1280 * 1.4, 1792)])
+                                                   (96 * 0.75, 72), (24 * 1.4, 32), (320 * 1.4, 448),
+                                                   (1280 * 1.4, 1792)])
 def test_widths_are_rounded_as_published(channels, rounded):
     assert make_divisible(channels) == rounded
 
@@ -54,5 +55,5 @@ def test_first_weights_have_the_published_spread(dims):
     spread = (2 / (3 ** dims * 128)) ** 0.5
     assert float(weight.std()) == pytest.approx(spread, rel=0.03)
     assert abs(float(weight.mean())) < 0.05 * spread
-    torch.manual_seed(0)
-    assert float(ConvNormAct(96, 128, 3, groups=8, dims=dims).conv.weight.detach().std()) != pytest.approx(spread, rel=0.03)
+    untouched = ConvNormAct(96, 128, 3, groups=8, dims=dims).conv.weight.detach()
+    assert float(untouched.std()) != pytest.approx(spread, rel=0.03)

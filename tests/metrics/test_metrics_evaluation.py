@@ -81,9 +81,10 @@ def test_few_units_and_a_class_that_is_never_named_are_said() -> None:
 
 
 def test_an_ece_below_its_own_interval_is_explained() -> None:
-    truth = np.repeat([0, 1, 2], [60, 20, 20])
-    found = evaluated(truth, np.tile([0.6, 0.2, 0.2], (100, 1)), [str(place) for place in range(100)])
-    assert found.metrics["ece"].value == pytest.approx(0, abs=1e-12)  # sure by .6, right in .6
+    truth = np.repeat([0, 1, 2, 0, 1], [60, 20, 20, 40, 10])
+    chances = np.repeat([[0.6, 0.2, 0.2], [0.8, 0.1, 0.1]], [100, 50], axis=0)
+    found = evaluated(truth, chances, [str(place) for place in range(150)])
+    assert found.metrics["ece"].value == pytest.approx(0, abs=1e-12)  # sure by .6 and .8, right in .6 and .8
     assert any("interval of the ece lies above" in note for note in found.notes)
     assert not any("interval of the ece" in note for note in evaluated(*sample()).notes)
 

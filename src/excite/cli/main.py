@@ -1,6 +1,7 @@
 """`excite`: one verb a file; errors become one message and an exit code."""
 
 import os
+import shlex
 import sys
 from importlib import import_module
 from typing import Any, NoReturn
@@ -9,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from excite.cli.talk import say
-from excite.errors import ExciteError
+from excite.errors import ExciteError, Interrupted
 from excite.registry import nearest
 
 VERBS = ("demo", "info", "check", "train", "evaluate", "predict", "export", "models", "weights", "simulate", "cache")
@@ -30,7 +31,7 @@ class _Verbs(TyperGroup):
 def build() -> typer.Typer:
     """Return the command line with every verb."""
     app = typer.Typer(cls=_Verbs, name="excite", no_args_is_help=True, add_completion=False, rich_markup_mode=None,
-                      pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
+                      pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 
     @app.callback()
     def options(debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error.")) -> None:
@@ -61,6 +62,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if os.environ.get("EXCITE_DEBUG"):
             raise
         say(_message(fault))
+        if isinstance(fault, Interrupted):
+            say(f"  again: excite {shlex.join(arguments if arguments is not None else sys.argv[1:])}")
         sys.exit(fault.exit_code)
     except KeyboardInterrupt:
         say("interrupted")

@@ -21,9 +21,9 @@ from excite.jobs.sections import TrainConfig
 from excite.models.classifier import create_model
 from excite.progress import Progress, silent
 from excite.tasks.classification import ClassificationTask
-from excite.weights.catalog import find, recognise
+from excite.weights.catalog import recognise
 from excite.weights.load import LoadReport, load_weights
-from excite.weights.store import resolve
+from excite.weights.store import digest, resolve
 
 
 @dataclass(kw_only=True)
@@ -87,8 +87,9 @@ def prepare(config: TrainConfig, *, model: nn.Module | None = None, progress: Pr
     classes = _classes(manifest, config.data.classes)
     position = {name: place for place, name in enumerate(classes)}
     labels = [position[row.label or ""] for row in manifest.rows]
+    file = None if model is not None else resolve(config.model.weights, config.model.name)
     # The weights' own normalisation holds unless the config names another; the cache depends on geometry only.
-    section, why_normalised = _normalisation(config)
+    section, why_normalised = _normalisation(config, file)
     preprocess = Preprocess(section)
     cache = ImageCache.build([manifest.path(row) for row in manifest.rows], preprocess, config.cache,
                              progress=progress)
@@ -98,7 +99,7 @@ def prepare(config: TrainConfig, *, model: nn.Module | None = None, progress: Pr
     weights: LoadReport | None = None
     reason = "given by the caller"
     if model is None:
-        model, record, weights, reason = build_model(config, num_classes=len(classes))
+        model, record, weights, reason = build_model(config, file, num_classes=len(classes))
     counts = class_counts(labels, split.train, len(classes))
     task = ClassificationTask(classes, config.loss, counts)
     reasons = {
@@ -114,13 +115,12 @@ def prepare(config: TrainConfig, *, model: nn.Module | None = None, progress: Pr
                     model_record=record, weights=weights, task=task, reasons=reasons)
 
 
-def build_model(config: TrainConfig, *,
+def build_model(config: TrainConfig, file: Path | None, *,
                 num_classes: int) -> tuple[nn.Module, dict[str, object], LoadReport | None, str]:
-    """Return the network of a config, how to build it again, what its weights loaded, and the reason in words."""
+    """Return the network of a config with the weights in `file`, how to build it again, what was loaded, and why."""
     import torch
 
     section = config.model
-    file = resolve(section.weights, section.name)
     plan, attention = None, section.attention
     if attention is not None:
         start = attention.start or ("open" if file else "paper")
@@ -164,16 +164,14 @@ def _classes(manifest: Manifest, wanted: tuple[str, ...] | None) -> tuple[str, .
     return wanted or found
 
 
-def _normalisation(config: TrainConfig) -> tuple[PreprocessSection, str]:
-    """Return the preprocessing, with the mean and std that the weights were trained with."""
-    section, tag = config.preprocess, config.model.weights
-    row = find(config.model.name, tag) if isinstance(tag, str) and not Path(tag).suffix else None
+def _normalisation(config: TrainConfig, file: Path | None) -> tuple[PreprocessSection, str]:
+    """Return the preprocessing, with the mean and std that the weights in `file` were trained with."""
+    section = config.preprocess
+    row = recognise(digest(file)) if file else None
     if row is None or {"mean", "std"} & section.model_fields_set or section.channels != 3:
         return section, "normalised as the config says"
-    mean, std = row.preprocessing.get("mean"), row.preprocessing.get("std")
-    if mean is None or std is None:
-        return section, "normalised as the config says"
-    return section.model_copy(update={"mean": tuple(mean), "std": tuple(std)}), "normalised as the weights expect"
+    expected = {name: tuple(row.preprocessing[name]) for name in ("mean", "std")}
+    return section.model_copy(update=expected), "normalised as the weights expect"
 
 
 def _sizes(split: Split) -> str:

@@ -166,6 +166,6 @@ def _notes(measure: ClassificationMeasure, units: Sequence[str], overall: dict[s
                      "does not mean certainty, there are too few mistakes to learn a spread from")
     ece = overall["ece"]
     if ece.value is not None and ece.low is not None and ece.value < ece.low:
-        notes.append("the interval of the ece lies above its value: with few images it is biased upwards, and more so in "
-                     "resamples, which repeat images")
+        notes.append("the interval of the ece lies above its value: with few images it is biased upwards, and more so "
+                     "in resamples, which repeat images")
     return notes

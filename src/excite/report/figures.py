@@ -83,7 +83,8 @@ def reliability(after: Mapping[str, Sequence[float | None]], before: Mapping[str
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":", label="perfect")
         total = max(1.0, sum(count or 0 for count in after["count"]))
         axes.bar([place or 0 for place in after["confidence"]],
-                 [0.4 * (count or 0) / total for count in after["count"]], width=0.05, color=SERIES[0], alpha=0.2, label="share of images (x 0.4)")
+                 [0.4 * (count or 0) / total for count in after["count"]], width=0.05,
+                 color=SERIES[0], alpha=0.2, label="share of images (x 0.4)")
         for curve, color, label, dash in ((before, SERIES[1], "before", "--"), (after, SERIES[0], "after", "-")):
             if curve is None:
                 continue

@@ -121,7 +121,8 @@ def render(data: ReportData, *, images: bool = True, without: str = "") -> str:
     columns, classes = tables.class_rows(evaluation)
     areas = {name: (of.get("auroc") or {}).get("value") for name, of in evaluation["per_class"].items()}
     return template.render(
-        data=data, style=style, without=without, evaluation=evaluation, failed=evaluation.get("failed", ()), disclaimer=DISCLAIMER,
+        data=data, style=style, without=without, evaluation=evaluation, disclaimer=DISCLAIMER,
+        failed=evaluation.get("failed", ()),
         tiles=_tiles(data), metrics=tables.metric_rows(evaluation["metrics"]), class_columns=columns,
         class_rows=classes, baseline=tables.baseline(evaluation),
         confusion=tables.confusion_rows(evaluation["confusion"], evaluation["classes"]),
@@ -164,8 +165,8 @@ def _warnings(data: ReportData) -> list[str]:
         found.append(f"No patients are known: images were kept together by {data.unit_kind}. Images of one patient may "
                      "still lie in training and test.")
     if data.leaks:
-        found.append(f"The leak check found the same or nearly the same data in two parts, {len(data.leaks)} times: "
-                     "see Data.")
+        found.append(f"The leak check found the same or nearly the same data in two parts "
+                     f"({len(data.leaks)} {_plural('case', len(data.leaks))}): see Data.")
     return found
 
 
@@ -196,6 +197,8 @@ def _shown(one: Picture) -> dict[str, Any]:
 
 
 def _plural(word: str, count: int) -> str:
+    if " and " in word:
+        return "units" if count != 1 else "unit"
     if count == 1 or word.endswith("s"):
         return word
     return word[:-1] + "ies" if word.endswith("y") else word + "s"

@@ -1,0 +1,73 @@
+"""What is peculiar to MobileNetV2; what every network owes is in test_contract_models.py."""
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+
+from excite.attention.plan import AttentionPlan
+from excite.errors import UsageError
+from excite.models.classifier import create_model
+
+
+def parameters(**arguments):
+    with torch.device("meta"):
+        return sum(value.numel() for value in create_model("mobilenet_v2", **arguments).parameters())
+
+
+def test_parameters_are_as_many_as_published():
+    assert parameters() == 3_504_872
+    assert parameters(num_classes=6) == 3_504_872 - 1281 * 994
+
+
+@pytest.mark.parametrize(("width", "count"), [  # torchvision 0.28, mobilenet_v2(width_mult=width)
+    (1.4, 6_108_776), (0.75, 2_636_424), (0.5, 1_968_680), (0.35, 1_677_128)])
+def test_the_width_multiplies_every_layer_but_never_shrinks_the_last(width, count):
+    assert parameters(width=width) == count
+
+
+def test_a_volume_costs_what_the_source_has():
+    assert parameters(dims=3, num_classes=600) == 3_122_648
+    assert parameters(dims=3, in_channels=1, num_classes=2) == 2_354_882
+
+
+def test_squeeze_and_excitation_on_the_blocks_outputs_costs_what_the_source_has():
+    plan = AttentionPlan(kind="se", options={"reduction": 8})
+    assert parameters(dims=3, num_classes=600, attention=plan) == 3_181_268
+
+
+@pytest.mark.parametrize("width", [0, -1, 11, float("nan")])
+def test_a_wrong_width_is_named(width):
+    with pytest.raises(UsageError, match="width must be above 0 and at most 10, got"):
+        create_model("mobilenet_v2", width=width)
+
+
+@pytest.mark.parametrize("position", ["standard", "pre", "post", "identity"])
+def test_attention_joins_the_chosen_stage_only(position):
+    with torch.device("meta"), pytest.warns(UserWarning) if position == "identity" else nullcontext():
+        model = create_model("mobilenet_v2", attention=AttentionPlan(position=position, stages=(5,)))
+        extra = model.state_dict().keys() - create_model("mobilenet_v2").state_dict().keys()
+    assert extra and all(name.startswith("backbone.stages.5.") for name in extra)
+
+
+def test_blocks_without_a_shortcut_are_reported_for_the_identity_position():
+    plan = AttentionPlan(position="identity")
+    with pytest.warns(UserWarning, match="10 blocks get the attention, 7 do not: stages.0.0 has no identity position"):
+        model = create_model("mobilenet_v2", attention=plan)
+    assert len(model.backbone.refused()) == 7 and len(model.backbone.attended()) == 10
+    with pytest.raises(UsageError, match="no block of the planned stages can have this attention .stages.0.0 has no"):
+        create_model("mobilenet_v2", attention=AttentionPlan(position="identity", stages=(0, 6)))
+
+
+def test_first_weights_have_the_published_spread():
+    torch.manual_seed(0)
+    model = create_model("mobilenet_v2")
+    for block, layer in (("stages.6.0", 0), ("stages.5.1", 1), ("stages.6.0", 2)):  # expand, depth-wise, project
+        convolution = model.backbone.get_submodule(f"{block}.branch.{layer}.conv")
+        fan = convolution.out_channels * convolution.kernel_size[0] * convolution.kernel_size[1]
+        assert float(convolution.weight.detach().std()) == pytest.approx((2 / fan) ** 0.5, rel=0.05)
+    assert float(model.classifier.weight.detach().std()) == pytest.approx(0.01, rel=0.01)
+    assert float(model.classifier.bias.detach().abs().max()) == 0
+    norms = [one for one in model.modules() if isinstance(one, torch.nn.BatchNorm2d)]
+    assert len(norms) == 52 and all(bool((one.weight == 1).all() and (one.bias == 0).all()) for one in norms)
+    assert model.dropout.p == 0.2

@@ -1,0 +1,170 @@
+"""What is peculiar to the ResNets, and the traps of putting SE into one."""
+
+import copy
+
+import pytest
+import torch
+
+from excite.attention.plan import AttentionPlan
+from excite.attention.se import SqueezeExcitation
+from excite.errors import ModelError, UsageError
+from excite.models.classifier import create_model
+from excite.models.resnet import ResNet
+from lively import assert_sees_its_input, lively, varied_images
+
+
+def parameters(name, **arguments):
+    with torch.device("meta"):
+        return sum(value.numel() for value in create_model(name, **arguments).parameters())
+
+
+PLAIN = 25_557_032
+
+
+@pytest.mark.parametrize(("name", "arguments", "count"), [
+    ("resnet50", {}, PLAIN),
+    ("resnext50_32x4d", {}, 25_028_904),
+    ("se_resnext50_32x4d", {}, 27_559_896),
+    ("se_resnext50_32x4d", {"num_classes": 6}, 25_523_190),
+    ("se_resnet50", {}, 28_088_024),
+    ("se_resnet50", {"num_classes": 30}, 26_100_494),
+    ("resnet50", {"num_classes": 30}, 23_569_502),
+    ("se_resnet50", {"reduction": 2}, 45_699_240),
+    ("se_resnet50", {"reduction": 4}, 35_635_688),
+    ("se_resnet50", {"reduction": 8}, 30_603_912),
+    ("se_resnet50", {"reduction": 32}, 26_830_080),
+    ("se_resnet50", {"reduction": (32, 16, 16, 8)}, PLAIN + 4_091_928),
+    ("se_resnet50", {"attention": AttentionPlan(options={"bias": False})}, PLAIN + 2_514_944),
+    ("se_resnet50", {"attention": AttentionPlan(stages=(0,))}, 25_582_424),
+    ("se_resnet50", {"attention": AttentionPlan(stages=(1,))}, 25_690_280),
+    ("se_resnet50", {"attention": AttentionPlan(stages=(2,))}, 26_349_992),
+    ("se_resnet50", {"attention": AttentionPlan(stages=(3,))}, 27_136_424),
+    ("se_resnet50", {"attention": AttentionPlan(stages=(0, 1, 2))}, PLAIN + 951_600),
+    ("se_resnet50", {"attention": AttentionPlan(position="pre")}, 27_562_140),
+    ("se_resnet50", {"attention": AttentionPlan(position="post")}, 28_088_024),
+    ("se_resnet50", {"attention": AttentionPlan(position="identity")}, 28_088_024),
+])
+def test_parameters_are_as_many_as_published(name, arguments, count):
+    assert parameters(name, **arguments) == count
+
+
+def test_squeeze_and_excitation_adds_the_same_to_both():
+    assert parameters("se_resnet50") - PLAIN == 2_530_992
+    assert parameters("se_resnext50_32x4d") - parameters("resnext50_32x4d") == 2_530_992
+
+
+def test_each_form_strides_where_it_says():
+    with torch.device("meta"):
+        for name, arguments, first, second in (("se_resnet50", {}, 2, 1), ("se_resnet50", {"stride_in": "conv2"}, 1, 2),
+                                               ("resnet50", {}, 1, 2), ("se_resnext50_32x4d", {}, 1, 2)):
+            block = create_model(name, **arguments).backbone.get_submodule("stages.1.0.branch")
+            assert (block[0].conv.stride[0], block[1].conv.stride[0]) == (first, second)
+
+
+@pytest.mark.parametrize(("name", "arguments", "ceil"), [
+    ("se_resnet50", {}, True), ("se_resnet50", {"stride_in": "conv2"}, False), ("resnet50", {}, False),
+    ("se_resnet50", {"stride_in": "conv2", "ceil_pool": True}, True), ("se_resnext50_32x4d", {}, True)])
+def test_the_pool_goes_with_the_form(name, arguments, ceil):
+    with torch.device("meta"):
+        model = create_model(name, **arguments)
+    assert (model.backbone.get_submodule("stages.0.pool").pad is not None) == ceil
+
+
+def test_wrong_options_are_named():
+    with pytest.raises(UsageError, match="stride_in must be 'conv1' or 'conv2', got 'conv3'"):
+        create_model("se_resnet50", stride_in="conv3")
+    with pytest.raises(UsageError, match="reduction and attention cannot be given together; say the reduction in the"):
+        create_model("se_resnet50", reduction=8, attention=AttentionPlan())
+    with pytest.raises(UsageError, match="has no option 'reduction'"):
+        create_model("resnet50", reduction=8)
+
+
+@pytest.mark.parametrize(("saved", "own"), [
+    (("se_resnet50", {}), ("se_resnet50", {"stride_in": "conv2"})),
+    (("resnet50", {}), ("resnet50", {"stride_in": "conv1"})),
+    (("se_resnet50", {}), ("se_resnet50", {"ceil_pool": False})),
+])
+def test_weights_of_another_stride_or_pool_are_refused_though_all_shapes_fit(saved, own):
+    state = create_model(saved[0], num_classes=2, **saved[1]).state_dict()
+    model = create_model(own[0], num_classes=2, **own[1])
+    assert {key: value.shape for key, value in state.items()} == {k: v.shape for k, v in model.state_dict().items()}
+    with pytest.raises(ModelError, match="stride_in=.*, this one has .*the shapes are the same, the outputs are not"):
+        model.load_state_dict(state)
+
+
+def test_first_weights_have_the_published_spread():
+    torch.manual_seed(0)
+    backbone = ResNet(groups=32, group_width=4)
+    for place in ("stem", "stages.1.1.branch.0", "stages.2.1.branch.1", "stages.3.2.branch.2", "stages.1.0.shortcut"):
+        convolution = backbone.get_submodule(place).conv
+        fan = convolution.out_channels * convolution.kernel_size[0] * convolution.kernel_size[1]
+        assert float(convolution.weight.detach().std()) == pytest.approx((2 / fan) ** 0.5, rel=0.05)
+
+
+@pytest.fixture(scope="module")
+def gated():
+    torch.manual_seed(0)
+    return create_model("se_resnet50", num_classes=4)
+
+
+def test_each_of_the_sixteen_blocks_has_a_gate_of_its_own_that_is_used_once(gated):  # T3-1
+    gates = [module for module in gated.modules() if isinstance(module, SqueezeExcitation)]
+    assert len(gates) == len({id(gate) for gate in gates}) == 16
+    assert len({gate.squeeze.weight.data_ptr() for gate in gates}) == 16
+    calls = []
+    hooks = [gate.register_forward_hook(lambda module, *_: calls.append(module)) for gate in gates]
+    gated.eval()(torch.rand(1, 3, 32, 32))
+    for hook in hooks:
+        hook.remove()
+    assert calls == gates
+
+
+def test_gates_are_registered_and_move_with_the_network(gated):  # T3-2
+    keys = [key for key in gated.state_dict() if key.endswith("attention.squeeze.weight")]
+    assert len(keys) == 16
+    assert sum(".attention." in key for key, _ in gated.named_parameters()) == 16 * 4
+    moved = copy.deepcopy(gated).double()
+    assert moved(torch.rand(2, 3, 32, 32, dtype=torch.float64)).dtype == torch.float64
+    assert {value.device.type for value in copy.deepcopy(gated).to("meta").state_dict().values()} == {"meta"}
+
+
+def test_weights_with_gates_do_not_load_into_a_network_without(gated):  # T3-2: a silent loss of the gates
+    with pytest.raises(RuntimeError, match="Unexpected key.*attention.squeeze"):
+        create_model("resnet50", num_classes=4, stride_in="conv2").load_state_dict(
+            {key: value for key, value in gated.state_dict().items() if key != "backbone.form"}, strict=True)
+
+
+def test_a_copy_of_a_network_has_its_own_gates(gated):  # T3-3
+    twin = copy.deepcopy(gated)
+    ours, theirs = ({value.data_ptr() for value in model.parameters()} for model in (gated, twin))
+    assert not ours & theirs
+
+
+def test_an_open_network_carries_everything_of_the_plain_one():  # T3-4, T3-5
+    images = varied_images(3)
+    plain = lively(create_model("resnet50", num_classes=4), images)
+    plan = AttentionPlan(start="open")
+    for opened in (create_model("resnet50", num_classes=4, attention=plan),
+                   create_model("se_resnet50", num_classes=4, stride_in="conv2", attention=plan)):
+        missing, unexpected = opened.load_state_dict(plain.state_dict(), strict=False)
+        assert not unexpected and all(".attention." in key for key in missing)
+        statistics = [key for key in plain.state_dict() if "running_" in key or "num_batches" in key]
+        assert len(statistics) == 53 * 3  # 48 in the blocks' branches, 4 in shortcuts, 1 in the stem
+        opened.double().load_state_dict(plain.state_dict(), strict=False)
+        assert all(torch.equal(opened.state_dict()[key], plain.state_dict()[key]) for key in statistics)
+        with torch.no_grad():
+            expected = plain(images)
+            assert_sees_its_input(expected)
+            assert torch.equal(opened.eval()(images), expected)
+
+
+def test_gates_by_name_and_by_plan_are_one_network():  # S3-05
+    images = varied_images(3)
+    by_name = lively(create_model("se_resnet50", num_classes=4, stride_in="conv2"), images)
+    plan = AttentionPlan(options={"reduction": 16})
+    by_plan = create_model("resnet50", num_classes=4, attention=plan).double().eval()
+    by_plan.load_state_dict(by_name.state_dict())
+    with torch.no_grad():
+        expected = by_name(images)
+        assert_sees_its_input(expected)
+        assert torch.equal(by_plan(images), expected)
