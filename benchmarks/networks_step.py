@@ -1,125 +1,113 @@
-"""A training step of MobileNetV2 at 224: ours in bf16 and channels_last against torchvision's eager fp32.
+"""A training step of MobileNetV2 at 224, batch 16: bf16 autocast in channels-last memory against eager float32.
 
-One step: forward, cross entropy, backward, SGD with momentum, on random images that are in memory. The ways take turns
-step by step in one process, so that a busy machine slows all alike; medians, and ratios within a round, by the clock
-and by processor time (which a busy machine distorts less; read it with one thread). Needs torchvision: make test-peers
-makes an environment that has it.
+    python benchmarks/networks_step.py [--threads 2] [--rounds 9] [--batch 16] [--size 224] [--json]
 
-    .venv-peers/bin/python benchmarks/networks_step.py
-    OMP_NUM_THREADS=1 .venv-peers/bin/python benchmarks/networks_step.py --rounds 9 --json
+Both are timed in turns in one process: forward, cross-entropy, backward, SGD with momentum. Medians of wall and of
+process time are printed, with the ratio of each round's pair as a check on a machine that others use. The bar is 1.8x,
+the aim 2.5x. Without torchvision the peer is excite's own network in eager float32, and the output says so.
 """
 
 import argparse
 import json
-import os
 import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
+from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from excite.models.classifier import create_model
+from excite import AttentionPlan, create_model
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-PEER, OURS = "torchvision, fp32", "excite, bf16 and channels_last"
 BAR, AIM = 1.8, 2.5
 
 
-def stepper(model: nn.Module, images: Tensor, labels: Tensor, *, half: bool, last: bool) -> Callable[[], float]:
-    """Return a function that trains `model` for one step and gives the loss."""
-    layout = torch.channels_last if last else torch.contiguous_format
-    model, images = model.train().to(memory_format=layout), images.contiguous(memory_format=layout)
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+def peer() -> tuple[str, nn.Module]:
+    """Return the network to compare with, and its name."""
+    try:
+        import peers  # noqa: F401, I001
+        import torchvision
 
-    def step() -> float:
-        optimiser.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            loss = nn.functional.cross_entropy(model(images).float(), labels)
+        return f"torchvision {torchvision.__version__}", torchvision.models.mobilenet_v2()
+    except ImportError:
+        return "excite (torchvision is not installed)", create_model("mobilenet_v2")
+
+
+def stepper(model: nn.Module, images: Tensor, labels: Tensor, *, fast: bool) -> Callable[[], None]:
+    """Return a function that trains `model` by one step; `fast` is bf16 and channels-last."""
+    model.train()
+    if fast:
+        model.to(memory_format=torch.channels_last)
+        images = images.contiguous(memory_format=torch.channels_last)
+    optimiser = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+
+    def step() -> None:
+        optimiser.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+            loss = nn.functional.cross_entropy(model(images), labels)
         loss.backward()
         optimiser.step()
-        return float(loss.detach())
 
     return step
 
 
-def ways(batch: int, size: int, classes: int) -> dict[str, Callable[[], float]]:
-    """Return one step of each way, from the same images and the same weights."""
-    import peers  # noqa: F401, I001
-    from torchvision.models import mobilenet_v2
-
-    from excite.weights.keymap import to_excite
-
-    torch.manual_seed(0)
-    images, labels = torch.rand(batch, 3, size, size), torch.arange(batch) % classes
-    theirs = mobilenet_v2(num_classes=classes)
-    state = to_excite(theirs.state_dict(), model_name="mobilenet_v2", layout="torchvision")
-    found = {PEER: stepper(theirs, images, labels, half=False, last=False)}
-    for name, half, last in (("excite, fp32", False, False), ("excite, fp32 and channels_last", False, True),
-                             (OURS, True, True)):
-        ours = create_model("mobilenet_v2", num_classes=classes)
-        ours.load_state_dict(state)
-        found[name] = stepper(ours, images, labels, half=half, last=last)
-    return found
-
-
-def measure(steps: dict[str, Callable[[], float]], rounds: int) -> dict[str, dict[str, list[float]]]:
-    """Return the seconds of each way in each round, by the clock and by processor time; the first round warms up."""
-    times: dict[str, dict[str, list[float]]] = {name: {"wall": [], "cpu": []} for name in steps}
-    for number in range(rounds + 1):
+def measure(steps: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[tuple[float, float]]]:
+    """Return (wall, process) milliseconds of each step in each round, the steps in turns after two to warm up."""
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
+    for turn in range(rounds + 2):
         for name, step in steps.items():
-            wall, cpu = time.perf_counter(), time.process_time()
+            wall, own = time.perf_counter(), time.process_time()
             step()
-            if number:
-                times[name]["wall"].append(time.perf_counter() - wall)
-                times[name]["cpu"].append(time.process_time() - cpu)
+            if turn >= 2:
+                times[name].append((1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - own)))
     return times
-
-
-def summary(times: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, float]]:
-    """Return the median milliseconds of each way, and how many times as fast as the peer it was within a round."""
-    rows: dict[str, dict[str, float]] = {}
-    for name, clocks in times.items():
-        rows[name] = {}
-        for clock, values in clocks.items():
-            rows[name][f"{clock}_ms"] = round(1e3 * statistics.median(values), 1)
-            ratios = [a / b for a, b in zip(times[PEER][clock], values, strict=True)]
-            rows[name][f"x_{clock}"] = round(statistics.median(ratios), 2)
-    return rows
-
-
-def processor() -> str:
-    """Return the name of the processor."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{named[0] if named else platform.processor()} ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--classes", type=int, default=6)
-    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    times = measure(ways(options.batch, options.size, options.classes), options.rounds)
-    facts = {"date": time.strftime("%Y-%m-%d"), "processor": processor(), "threads": torch.get_num_threads(),
-             "load": round(os.getloadavg()[0], 1), "batch": options.batch, "size": options.size,
-             "versions": {name: version(name) for name in ("torch", "torchvision")}}
-    rows = summary(times)
-    ratio = rows[OURS]["x_wall"]
-    if options.json:
-        print(json.dumps(facts | {"steps": rows, "ratio": ratio, "bar": BAR, "aim": AIM}))
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    images = torch.rand(arguments.batch, 3, arguments.size, arguments.size)
+    labels = torch.randint(0, 1000, (arguments.batch,))
+    name, reference = peer()
+    base = f"{name}, eager float32"
+    steps = {
+        base: stepper(reference, images, labels, fast=False),
+        "excite, bf16 + channels-last": stepper(create_model("mobilenet_v2"), images, labels, fast=True),
+        "excite with SE, bf16 + channels-last": stepper(create_model("mobilenet_v2", attention=AttentionPlan()), images,
+                                                        labels, fast=True),
+    }
+    times = measure(steps, arguments.rounds)
+    rows = []
+    for what, pairs in times.items():
+        wall, own = (statistics.median(column) for column in zip(*pairs, strict=True))
+        ratios = sorted(round(other[0] / mine[0], 2) for other, mine in zip(times[base], pairs, strict=True))
+        rows.append({"step": what, "wall_ms": round(wall, 1), "process_ms": round(own, 1),
+                     "ratio_wall": round(statistics.median(pair[0] for pair in times[base]) / wall, 2),
+                     "ratio_process": round(statistics.median(pair[1] for pair in times[base]) / own, 2),
+                     "ratio_of_pairs": [ratios[0], round(statistics.median(ratios), 2), ratios[-1]]})
+    facts = {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "machine": platform.processor() or platform.machine(),
+             "torch": torch.__version__, "threads": torch.get_num_threads(), "rounds": arguments.rounds,
+             "batch": arguments.batch, "size": arguments.size, "bar": BAR, "aim": AIM, "rows": rows}
+    if arguments.json:
+        print(json.dumps(facts))
         return
-    print(json.dumps(facts), file=sys.stderr)
-    for name, row in rows.items():
-        print(f"{name:<32}" + "  ".join(f"{key} {value:g}" for key, value in row.items()))
-    print(f"{ratio} times as fast by the clock (bar {BAR}, aim {AIM}): {'met' if ratio >= BAR else 'NOT met'}")
+    print(f"MobileNetV2 training step, {arguments.batch} x {arguments.size}^2, {facts['threads']} threads, "
+          f"torch {facts['torch']}, {facts['date']}; bar {BAR}x, aim {AIM}x")
+    for row in rows:
+        low, middle, high = row["ratio_of_pairs"]
+        print(f"{row['step']:<40}{row['wall_ms']:>9} ms wall{row['process_ms']:>9} ms process   "
+              f"{row['ratio_wall']}x wall, {row['ratio_process']}x process, pairs {low} .. {middle} .. {high}")
 
 
 if __name__ == "__main__":

@@ -104,6 +104,8 @@ def test_a_file_that_cannot_be_read_is_listed_and_the_rest_is_done(run: MadeRun)
         found.raise_failures()
     kept = read_predictions(run.folder / "predictions-test.csv", CLASSES)
     assert kept.lines == (20, 21, *range(24, 32))
+    assert kept.units == tuple(run.split.units[line - 2] for line in kept.lines)
+    assert kept.truth.tolist() == [CLASSES.index(run.labels[line - 2]) for line in kept.lines]
 
 
 def test_another_table_has_its_own_units_and_writes_only_where_told(run: MadeRun, tmp_path: Path) -> None:

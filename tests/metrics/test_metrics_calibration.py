@@ -39,6 +39,13 @@ def test_the_fit_is_never_worse_and_no_temperature_is_better(seed: int) -> None:
     assert found.nll_after <= min(others) + 1e-6
 
 
+def test_what_is_calibrated_already_stays_as_it_is() -> None:
+    for share in (0.6, 0.7, 0.75, 0.8, 0.9):
+        logits = np.tile([np.log(share / (1 - share)), 0.0], (20, 1))
+        found = fit_temperature(logits, (np.arange(20) >= round(20 * share)).astype(int))
+        assert found.value == pytest.approx(1, abs=1e-3) and found.nll_after <= found.nll_before
+
+
 def test_it_is_fitted_on_what_the_bundle_will_predict() -> None:
     logits, truth = drawn(3, n=500, temperature=2)
     views = np.stack([logits, logits + np.random.default_rng(1).normal(0, 2, logits.shape)])

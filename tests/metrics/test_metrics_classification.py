@@ -8,7 +8,7 @@ import pytest
 from sklearn import metrics as sk
 
 from excite.errors import DataError, UsageError
-from excite.metrics.classification import LEAST, ClassificationMeasure, measure
+from excite.metrics.classification import LEAST, ClassificationMeasure, bins, measure
 from excite.metrics.ranking import Ranking, roc
 
 NEAR = {"rel": 1e-10, "abs": 1e-12}
@@ -104,6 +104,17 @@ def test_ece_equals_the_gaps_of_scikit_learns_calibration_curve() -> None:
     expected = np.sum(counts[counts > 0] * np.abs(accuracy - mean)) / len(truth)
     assert measure(truth, chances, classes)["ece"] == pytest.approx(expected, **NEAR)
     assert expected > 0.01
+
+
+def test_a_confidence_on_the_edge_of_two_bins_counts_in_the_lower_one() -> None:
+    from sklearn.calibration import calibration_curve
+
+    confidence = np.repeat(np.linspace(0, 1, 16)[8:15], 4)
+    right = np.random.default_rng(0).random(28) < 0.7
+    chances = np.c_[confidence, 1 - confidence]
+    accuracy, mean = calibration_curve(right, confidence, n_bins=15, strategy="uniform")
+    assert len(mean) == 7 and bins(confidence).tolist() == np.repeat(np.arange(7, 14), 4).tolist()
+    assert measure(~right, chances, ("a", "b"))["ece"] == pytest.approx(np.abs(accuracy - mean).mean(), **NEAR)
 
 
 def test_a_weight_of_three_is_a_sample_three_times_and_zero_is_none() -> None:
