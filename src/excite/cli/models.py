@@ -21,12 +21,16 @@ def models(
       excite models mobilenet_v2 --dims 3 --size 64 --json
     """
     from excite.cli.talk import emit
+    from excite.errors import UsageError
     from excite.models.classifier import create_model, list_models
     from excite.models.cost import count
 
+    names = list_models(pattern)
+    if not names:
+        raise UsageError(f"no network matches {pattern!r}", fix=f"known: {', '.join(list_models())}")
     if not json:
         typer.echo(f"{'name':<24}{'parameters':>14}{'MACs':>18}")
-    for name in list_models(pattern):
+    for name in names:
         cost = count(create_model(name, dims=dims, num_classes=num_classes), (3, *[size] * dims))
         if json:
             emit({"name": name, "dims": dims, "parameters": cost.parameters, "macs": cost.macs})

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock: int | None = None
+        self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             strangers = [entry.name for entry in path.iterdir() if entry.name != ".lock"]
@@ -53,10 +55,16 @@ class RunFolder:
         return not (self.path / CONFIG).exists()
 
     def close(self) -> None:
-        """Let the next process in."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        """Let the next process in; where no run began, take back the folders that were made for it."""
+        if self._lock is None:
+            return
+        if self.is_new and self._made:
+            (self.path / ".lock").unlink(missing_ok=True)
+            with suppress(OSError):  # somebody put something in
+                for folder in self._made:
+                    folder.rmdir()
+        os.close(self._lock)
+        self._lock = None
 
     def write(self, name: str, text: str) -> Path:
         """Write a file whole or not at all."""

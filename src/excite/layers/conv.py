@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from excite.layers.depthwise import StridedDepthwise
 from excite.layers.dims import conv, norm
 
 
@@ -32,8 +33,10 @@ class ConvNormAct(nn.Sequential):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3, *, dims: int = 2,
                  stride: int | Sequence[int] = 1, groups: int = 1, act: type[nn.Module] | None = nn.ReLU) -> None:
         super().__init__()
-        self.conv = conv(dims)(in_channels, out_channels, kernel_size, stride, kernel_size // 2,
-                               groups=groups, bias=False)
+        strided = dims == 2 and groups == in_channels == out_channels and stride != 1 and kernel_size % 2 == 1
+        kind = StridedDepthwise if strided else conv(dims)
+        self.conv = kind(in_channels, out_channels, kernel_size, stride, kernel_size // 2,
+                         groups=groups, bias=False)
         self.norm = norm(dims)(out_channels)
         if act is not None:
             self.act = act(inplace=True)
