@@ -16,7 +16,7 @@ from excite.models.registry import BACKBONES
 from lively import assert_sees_its_input, lively, varied_images
 
 NAMES = list(BACKBONES)
-POSITIONS = ["standard", "pre", "post", "identity"]
+POSITIONS = ["standard", *(pytest.param(one, marks=pytest.mark.slow) for one in ("pre", "post", "identity"))]
 
 
 @pytest.fixture(params=NAMES, ids=str)

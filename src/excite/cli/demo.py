@@ -1,7 +1,7 @@
 """`excite demo`: see the whole thing work on simulated images."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,13 +23,14 @@ def demo(
     from excite.jobs.demo import demo as run_demo
     from excite.progress import spoken
 
-    found = run_demo(out, seed=seed, progress=spoken())
+    found: dict[str, Any] = run_demo(out, seed=seed, progress=spoken())
     if json:
         emit(found)
         return
     typer.echo("on SIMULATED test images:")
     typer.echo(str(found["text"]))
-    typer.echo(f"report: {found['report']}")
+    for one in found["predictions"]:
+        typer.echo(f"predicted {one['file']}: {one['label']} ({one['probabilities'][one['label']]:.2f})")
     say(f"next, open the report; then predict:   excite predict {found['run']}/bundle {out}/data\n"
         "or check your own table:               excite check TABLE.csv\n"
         "and train on it:                       excite train TABLE.csv --dry-run")

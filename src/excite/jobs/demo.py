@@ -10,6 +10,7 @@ from excite.errors import DataError
 from excite.jobs.sections import TrainConfig
 from excite.progress import Progress, silent
 
+PATIENTS = 120
 RECIPE: dict[str, object] = {
     "model.name": "mobilenet_v2", "model.weights": "none", "model.options": {"width": 0.5},
     "model.attention.kind": "se", "preprocess.size": 128, "optim.lr": 3e-3, "loop.epochs": 30, "loop.batch_size": 16,
@@ -27,7 +28,7 @@ def demo(folder: Path, *, seed: int = 0, progress: Progress | None = None) -> di
 
     progress = progress or silent()
     progress.say("SIMULATED data: speckle images computed from a model of tissue, no patient anywhere")
-    table = simulate_planes(folder / "data", seed=seed, progress=progress)
+    table = simulate_planes(folder / "data", patients=PATIENTS, seed=seed, progress=progress)
     faults = check(DataSection(table=table), progress=progress).errors
     if faults:
         raise DataError("the simulated table has faults", where=table, why=faults[0].message)
@@ -36,4 +37,4 @@ def demo(folder: Path, *, seed: int = 0, progress: Progress | None = None) -> di
     shown = [run.manifest.path(run.manifest.rows[row]) for row in run.split.test[:3]]
     predictions = load(run.folder / "bundle")(shown)
     return {"simulated": True, "table": str(table), "run": str(run.folder), "report": str(run.report),
-            "metrics": run.summary()["metrics"], "predictions": [one.to_json() for one in predictions]}
+            "text": run.text(), "metrics": run.summary()["metrics"], "predictions": [one.to_json() for one in predictions]}

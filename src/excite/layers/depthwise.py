@@ -1,8 +1,8 @@
 """Depth-wise convolution with a stride whose bf16 training is not held up by one slow kernel.
 
-On a CPU the input gradient of such a convolution falls to a reference kernel: over a quarter of MobileNetV2's
-training step at 224, batch 16, in four layers (benchmarks/networks_step.py). It is also a convolution: of the output's gradient, zeros put
-between its values, with the kernel turned round; and that has a fast kernel.
+On a CPU the input gradient of such a convolution falls to a reference kernel: over a quarter of MobileNetV2's training
+step at 224, batch 16, in four layers (benchmarks/networks_step.py). It is also a convolution: of the output's gradient,
+zeros put between its values, with the kernel turned round; and that has a fast kernel.
 """
 
 from typing import Any
