@@ -3,7 +3,7 @@
     python benchmarks/busi_peer.py RUN_FOLDER WEIGHTS.safetensors [--seed 0]
 
 Letterbox 224, 12 epochs of bf16 and channels_last, flips, rotation and scale, balanced class weights, AdamW with a
-cosine, two views at prediction. Trains on train + val of the run (a script without model selection needs no validation part)
+cosine, two views at prediction. Trains on train + val of the run (a script that selects nothing needs no val part)
 or on train only with --train-only; prints balanced accuracy and macro AUROC on the run's test part with 95 %
 intervals from the same bootstrap over the same units. Needs torchvision.
 """

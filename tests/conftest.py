@@ -1,6 +1,7 @@
 """What all tests share: where the real data are, and a torchvision that imports beside a CPU torch."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,13 @@ def real_data() -> Path:
     path = Path(folder)
     assert path.is_dir(), f"EXCITE_REAL_DATA names {folder}, which is no folder"
     return path
+
+
+@pytest.fixture(autouse=True)
+def same_chance() -> None:
+    """Begin every test from the same random state, whatever ran before."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture(autouse=True)

@@ -31,7 +31,8 @@ class _Verbs(TyperGroup):
 def build() -> typer.Typer:
     """Return the command line with every verb."""
     app = typer.Typer(cls=_Verbs, name="excite", no_args_is_help=True, add_completion=False, rich_markup_mode=None,
-                      pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+                      pretty_exceptions_enable=False,
+                      context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 
     @app.callback()
     def options(debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error.")) -> None:

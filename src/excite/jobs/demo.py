@@ -37,4 +37,5 @@ def demo(folder: Path, *, seed: int = 0, progress: Progress | None = None) -> di
     shown = [run.manifest.path(run.manifest.rows[row]) for row in run.split.test[:3]]
     predictions = load(run.folder / "bundle")(shown)
     return {"simulated": True, "table": str(table), "run": str(run.folder), "report": str(run.report),
-            "text": run.text(), "metrics": run.summary()["metrics"], "predictions": [one.to_json() for one in predictions]}
+            "text": run.text(), "metrics": run.summary()["metrics"],
+            "predictions": [one.to_json() for one in predictions]}
