@@ -7,6 +7,12 @@ from pathlib import Path
 import pytest
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Make torchvision importable before a test that compares with it."""
+    if item.get_closest_marker("peers"):
+        import peers  # noqa: F401
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Return the folder of real data sets, or skip with the reason."""

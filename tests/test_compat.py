@@ -266,7 +266,6 @@ def test_predict_image_gives_label_and_probability_of_the_published_input(pictur
 
 @pytest.mark.peers
 def test_the_dataset_is_torchvisions_recipe(picture: Path) -> None:
-    import peers  # noqa: F401, I001
     from torchvision import transforms as t
 
     chain: Any = t.Compose([t.Resize(256), t.CenterCrop(224), t.ToTensor(), t.Normalize(MEAN.tolist(), STD.tolist())])
@@ -276,7 +275,6 @@ def test_the_dataset_is_torchvisions_recipe(picture: Path) -> None:
 
 @pytest.mark.peers
 def test_se_bottleneck_equals_timms() -> None:
-    import peers  # noqa: F401, I001
     from timm.models.senet import SEBottleneck as Theirs
     from timm.models.senet import SEResNetBottleneck
 

@@ -95,8 +95,6 @@ def test_moves_copies_and_saves_whole(tmp_path):  # T3-2, T3-3
 def test_equals_timms_module_given_its_weights():
     from timm.models.senet import SEModule
 
-    import peers  # noqa: F401
-
     theirs, x = SEModule(64, 16).double(), torch.randn(4, 64, 9, 11, dtype=torch.float64)
     ours = SqueezeExcitation(64).double()
     ours.load_state_dict({"squeeze.weight": theirs.fc1.weight, "squeeze.bias": theirs.fc1.bias,

@@ -50,8 +50,6 @@ def test_crop_is_bit_equal_to_pillow_resize_and_centre_crop(shape: tuple[int, in
 @pytest.mark.peers
 @pytest.mark.parametrize("shape", [(540, 800), (801, 333), (257, 641)])
 def test_crop_equals_torchvision(shape: tuple[int, int]) -> None:
-    import peers  # noqa: F401
-
     image = picture(*shape, 3)
     from torchvision import transforms
 

@@ -11,8 +11,6 @@ pytestmark = pytest.mark.peers
 
 
 def theirs(source, name):
-    import peers  # noqa: F401
-
     if source == "torchvision":
         import torchvision
 
@@ -50,8 +48,6 @@ def test_equals_the_public_network_given_its_weights(source, their_name, name, o
 @pytest.mark.parametrize("width", [0.35, 0.75, 1.4])
 def test_other_widths_equal_torchvisions(width):
     import torchvision
-
-    import peers  # noqa: F401
 
     images = varied_images(3)
     reference = lively(torchvision.models.mobilenet_v2(width_mult=width, num_classes=10), images)

@@ -35,14 +35,14 @@ class ScheduleSection(Section):
 class LoopSection(Section):
     """The training loop."""
 
-    epochs: Positive = 30
+    epochs: Positive = 20
     budget_minutes: Annotated[float, Field(gt=0)] | None = None  # fits the epochs to this time
     batch_size: Positive = 32
     accumulate: Positive = 1       # batches a step
     sampler: Literal["shuffle", "balanced"] = "shuffle"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where measured faster
     channels_last: bool = True
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0     # decay; 0: off
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.98    # decay of the averaged weights; 0: off
     early_stopping: Positive | None = None             # epochs without a better validation value
     monitor: Literal["loss", "balanced_accuracy", "macro_auroc"] = "loss"
     freeze_epochs: Annotated[int, Field(ge=0)] = 0     # the trunk, BatchNorm with it, stays put so long
