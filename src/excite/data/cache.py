@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shutil
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +27,7 @@ from excite.data.preprocess import Preprocess, mixed_depths
 from excite.data.reading import decode, read_bytes, split_address
 from excite.data.sections import CacheSection
 from excite.errors import DataError, EnvironmentFault
+from excite.folders import own_folder
 from excite.progress import Progress, silent
 
 SHOWN = 10   # faults that an error lists
@@ -104,16 +104,7 @@ def cache_folder(section: CacheSection | None = None) -> Path:
     """Return where sets are kept: cache.folder, else EXCITE_CACHE, else excite/images in the user's cache folder."""
     if section is not None and section.folder is not None:
         return section.folder.expanduser().absolute()
-    named = os.environ.get("EXCITE_CACHE")
-    if named:
-        return Path(named).expanduser().absolute()
-    if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    elif os.name == "nt":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "excite" / "images"
+    return own_folder("EXCITE_CACHE", "images")
 
 
 def cache_info(section: CacheSection) -> dict[str, Any]:

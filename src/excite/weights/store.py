@@ -5,12 +5,12 @@ import json
 import os
 import re
 import struct
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from excite.errors import EnvironmentFault, ModelError, UsageError
+from excite.folders import own_folder
 from excite.progress import Progress
 from excite.registry import nearest
 from excite.weights.catalog import CATALOG, Row, find, recognise, rows_of
@@ -32,16 +32,7 @@ class Verdict:
 
 def folder() -> Path:
     """Return where weights are kept: EXCITE_WEIGHTS, else excite/weights in the user's cache folder."""
-    named = os.environ.get("EXCITE_WEIGHTS")
-    if named:
-        return Path(named).expanduser().absolute()
-    if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    elif os.name == "nt":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "excite" / "weights"
+    return own_folder("EXCITE_WEIGHTS", "weights")
 
 
 def make_folder() -> None:
