@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import simulated_table, small_config
 from safetensors.torch import save_file
 from torch import nn
 
@@ -13,6 +12,7 @@ from excite.errors import DataError, UsageError
 from excite.jobs.prepare import class_counts, prepare
 from excite.models.classifier import create_model
 from excite.weights import catalog
+from runs import simulated_table, small_config
 
 
 @pytest.fixture(scope="module")

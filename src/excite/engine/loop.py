@@ -15,6 +15,7 @@ from torch import nn
 from excite.engine import checkpoint
 from excite.engine.contracts import Batches, BatchLike, Task
 from excite.engine.ema import copy_into
+from excite.engine.memory import keep_freed_memory
 from excite.engine.precision import Choice, choose
 from excite.engine.sections import LoopSection, OptimSection, ScheduleSection
 from excite.engine.signals import StopFlag
@@ -71,7 +72,11 @@ def fit(model: nn.Module, task: Task, train: Batches, val: Batches, *, optim: Op
 
 
 def machine_threads(loop: LoopSection) -> int:
-    """Let torch use the threads that the config names, or the cores that this process may use; return how many."""
+    """Let torch use the threads that the config names, or the cores that this process may use; return how many.
+
+    Memory that is freed stays with the process from then on.
+    """
+    keep_freed_memory()
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(loop.threads or usable)
     return torch.get_num_threads()
