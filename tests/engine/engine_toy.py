@@ -108,7 +108,7 @@ def toy_fit(folder: Path, *, model: nn.Module | None = None, train: Toy | None =
     done = fit(model, task or ToyTask(), train or Toy(), val or Toy(count=20, seed=6, shuffle=False, start=100),
                optim=OptimSection(**{"lr": 0.01, **(optim or {})}),
                schedule=ScheduleSection(**(schedule or {})),
-               loop=LoopSection(**{"epochs": 4, "precision": "float32", "threads": 1, **(loop or {})}),
+               loop=LoopSection(**{"epochs": 4, "precision": "float32", "threads": 1, "ema": 0.0, **(loop or {})}),
                seed=seed, folder=folder, log=(log if log is not None else []).append, stop=stop)
     return model, done
 

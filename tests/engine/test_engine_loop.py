@@ -238,7 +238,7 @@ def test_progress_counts_all_batches_and_tells_each_epoch(tmp_path: Path) -> Non
     heard = Heard()
     model = Net()
     loop_module.fit(model, ToyTask(), Toy(), Toy(count=20, shuffle=False), optim=OptimSection(),
-                    schedule=ScheduleSection(), loop=LoopSection(epochs=2, precision="float32", threads=1), seed=0,
+                    schedule=ScheduleSection(), loop=LoopSection(epochs=2, precision="float32", threads=1, ema=0.0), seed=0,
                     folder=tmp_path, log=lambda event: None, progress=heard)
     assert [one for one in heard.heard if isinstance(one, tuple)] == [("training", done, 10) for done in range(1, 11)]
     assert "precision: float32 (as configured), 1 threads" in heard.heard
