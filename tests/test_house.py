@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "excite"
-BASE = {"registry", "errors", "config", "folders", "progress"}
+BASE = {"registry", "errors", "config", "folders", "machine", "progress"}
 LOW = {"layers", "weights", "metrics", "data", "outcome"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "progress": set(),
     "folders": set(),
+    "machine": set(),
     "registry": {"errors"},
     "config": {"errors", "registry"},
     "layers": BASE,

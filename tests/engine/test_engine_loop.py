@@ -1,6 +1,5 @@
 """The loop computes what a plain torch loop computes, and what it promises beyond that."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from excite.engine.checkpoint import load_latest
 from excite.engine.precision import Choice
 from excite.engine.sections import LoopSection, OptimSection, ScheduleSection
 from excite.engine.step import step_seed
-from excite.errors import Interrupted, ModelError, UsageError
+from excite.errors import DataError, Interrupted, ModelError, UsageError
+from excite.machine import usable_cores
 from excite.progress import Progress
 
 EVEN = {"count": 40, "batch_size": 8}  # 5 batches of 8: dividing by 8 is exact, so sums and means have the same bits
@@ -181,9 +181,9 @@ def test_stops_early_and_says_so(tmp_path: Path) -> None:
                        "epochs": done.epochs_done, "stopped_early": True}
 
 
-def test_where_the_watched_value_is_never_defined_the_last_weights_are_kept(tmp_path: Path) -> None:
-    _, done = toy_fit(tmp_path, loop={"monitor": "macro_auroc", "early_stopping": 1})
-    assert (done.best_epoch, done.best_value, done.epochs_done) == (4, None, 4)
+def test_a_watched_value_that_is_not_defined_is_an_error_and_not_the_best_epoch(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"loop.monitor: macro_auroc is not defined .*set loop.monitor=loss"):
+        toy_fit(tmp_path, loop={"monitor": "macro_auroc", "early_stopping": 1})
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])
@@ -238,7 +238,8 @@ def test_progress_counts_all_batches_and_tells_each_epoch(tmp_path: Path) -> Non
     heard = Heard()
     model = Net()
     loop_module.fit(model, ToyTask(), Toy(), Toy(count=20, shuffle=False), optim=OptimSection(),
-                    schedule=ScheduleSection(), loop=LoopSection(epochs=2, precision="float32", threads=1, ema=0.0), seed=0,
+                    schedule=ScheduleSection(), seed=0,
+                    loop=LoopSection(epochs=2, precision="float32", threads=1, ema=0.0),
                     folder=tmp_path, log=lambda event: None, progress=heard)
     assert [one for one in heard.heard if isinstance(one, tuple)] == [("training", done, 10) for done in range(1, 11)]
     assert "precision: float32 (as configured), 1 threads" in heard.heard
@@ -260,7 +261,7 @@ def test_the_measured_precision_is_the_runs_own(tmp_path: Path, monkeypatch: pyt
 
 
 def test_threads_are_those_asked_for_or_the_cores_of_the_process() -> None:
-    assert loop_module.machine_threads(LoopSection()) == torch.get_num_threads() == len(os.sched_getaffinity(0))
+    assert loop_module.machine_threads(LoopSection()) == torch.get_num_threads() == usable_cores()
     assert loop_module.machine_threads(LoopSection(threads=1)) == torch.get_num_threads() == 1
 
 

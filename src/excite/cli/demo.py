@@ -31,6 +31,6 @@ def demo(
     typer.echo(str(found["text"]))
     for one in found["predictions"]:
         typer.echo(f"predicted {one['file']}: {one['label']} ({one['probabilities'][one['label']]:.2f})")
-    say(f"next, open the report; then predict:   excite predict {found['run']}/bundle {out}/data\n"
+    say(f"next, open the report; then predict:   excite predict {found['run']}/bundle {found['data']}\n"
         "or check your own table:               excite check TABLE.csv\n"
         "and train on it:                       excite train TABLE.csv --dry-run")

@@ -8,7 +8,6 @@ set's own checksums are verified.
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections import deque
@@ -28,6 +27,7 @@ from excite.data.reading import decode, read_bytes, split_address
 from excite.data.sections import CacheSection
 from excite.errors import DataError, EnvironmentFault
 from excite.folders import own_folder
+from excite.machine import usable_cores
 from excite.progress import Progress, silent
 
 SHOWN = 10   # faults that an error lists
@@ -237,7 +237,7 @@ def _in_threads(work: Callable[[Any], T], items: Sequence[Any]) -> Iterator[T | 
         except DataError as fault:
             return fault
 
-    threads = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    threads = min(4, usable_cores())
     under_way: deque[Future[T | DataError]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:

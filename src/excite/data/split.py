@@ -96,7 +96,7 @@ def make_split(manifest: Manifest, section: SplitSection, fingerprints: Sequence
     if len(loose) < len(shares) and loose:
         raise DataError(f"{len(loose)} {units.kind} unit(s) cannot be divided into {len(shares)} parts "
                         f"({', '.join(shares)})", where=manifest.source,
-                        fix="add data of more patients, or set split.val or split.test to 0")
+                        fix="add data of more patients")
     if loose:
         part_of |= assign(loose, _counts(manifest, units, loose, stratify=section.stratify), shares, seed=section.seed)
     rows = {part: tuple(index for index, unit in enumerate(units.names) if part_of[unit] == part) for part in PARTS}
@@ -219,7 +219,7 @@ def _look_at_parts(manifest: Manifest, rows: Mapping[str, Sequence[int]], *, wan
     for part in wanted:
         if not rows[part]:
             raise DataError(f"the {part} part is empty", where=manifest.source,
-                            why="there are too few units of each class", fix=f"add data, or set split.{part} to 0")
+                            why="there are too few units of each class", fix="add data")
     held = {part: {manifest.rows[index].label for index in rows[part]} for part in PARTS}
     untrained = [name for name in manifest.classes if name not in held["train"]]
     if untrained:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from excite.deploy.export import Shipped, evaluating
-from excite.deploy.runtime import Predictor, open_session, usable_cores
+from excite.deploy.runtime import Predictor, open_session
 from excite.errors import ExciteError, ParityError, UsageError
+from excite.machine import usable_cores
 from excite.progress import Progress, silent
 
 Float = NDArray[np.float32]

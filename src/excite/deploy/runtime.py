@@ -1,6 +1,5 @@
 """Predict with a bundle: onnxruntime and numpy, no torch."""
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +18,7 @@ from excite.data.sample import Sample
 from excite.deploy.bundle import ONNX, BundleInfo, find_bundle, read_bundle
 from excite.deploy.onnx_file import refuse_external_data
 from excite.errors import DataError, ExciteError, ModelError, UsageError
+from excite.machine import usable_cores
 from excite.outcome.decode import decode
 from excite.outcome.prediction import ClassPrediction, FailedPrediction
 
@@ -41,11 +41,6 @@ class _Ready:
 def load(bundle: str | Path) -> "Predictor":
     """Return a Predictor for a bundle, or for a run folder with a bundle in it."""
     return Predictor(bundle)
-
-
-def usable_cores() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Predictor:

@@ -1,6 +1,5 @@
 """The training loop, to be read in one go: steps, validation, the best weights, checkpoints and resume."""
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +20,8 @@ from excite.engine.sections import LoopSection, OptimSection, ScheduleSection
 from excite.engine.signals import StopFlag
 from excite.engine.state import Setup, Training, arrange
 from excite.engine.step import check_finite, place, take_step
-from excite.errors import Interrupted
+from excite.errors import DataError, Interrupted
+from excite.machine import usable_cores
 from excite.progress import Progress, silent
 
 
@@ -77,8 +77,7 @@ def machine_threads(loop: LoopSection) -> int:
     Memory that is freed stays with the process from then on.
     """
     keep_freed_memory()
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(loop.threads or usable)
+    torch.set_num_threads(loop.threads or usable_cores())
     return torch.get_num_threads()
 
 
@@ -150,8 +149,10 @@ def _judge(setup: Setup, state: Training, val: dict[str, float | None]) -> None:
     """End the epoch: are these the best weights so far? Then log, tell and save."""
     at, value = state.at, val[setup.loop.monitor]
     lr = setup.optim.lr * setup.rate(at, step=at.steps - 1)
-    best = at.best_value is None or (
-        value is not None and (value < at.best_value if setup.lower_is_better else value > at.best_value))
+    if value is None:
+        raise DataError(f"loop.monitor: {setup.loop.monitor} is not defined on the validation part",
+                        why="it has images of one class only", fix="set loop.monitor=loss")
+    best = at.best_value is None or (value < at.best_value if setup.lower_is_better else value > at.best_value)
     if best:
         state.keep_best(value)
     record: dict[str, object] = {"event": "epoch", "epoch": at.epoch + 1, "lr": lr,

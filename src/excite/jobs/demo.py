@@ -28,14 +28,16 @@ def demo(folder: Path, *, seed: int = 0, progress: Progress | None = None) -> di
 
     progress = progress or silent()
     progress.say("SIMULATED data: speckle images computed from a model of tissue, no patient anywhere")
-    table = simulate_planes(folder / "data", patients=PATIENTS, seed=seed, progress=progress)
+    table = folder / f"data-{seed}" / "planes.csv"
+    if not table.exists():
+        simulate_planes(folder / f"data-{seed}", patients=PATIENTS, seed=seed, progress=progress)
     faults = check(DataSection(table=table), progress=progress).errors
     if faults:
         raise DataError("the simulated table has faults", where=table, why=faults[0].message)
     config = load_config(TrainConfig, values=RECIPE | {"data.table": table, "seed": seed})
-    run = train(config, out=folder / "run", simulated=True, progress=progress)
+    run = train(config, out=folder / f"run-{seed}", simulated=True, progress=progress)
     shown = [run.manifest.path(run.manifest.rows[row]) for row in run.split.test[:3]]
     predictions = load(run.folder / "bundle")(shown)
-    return {"simulated": True, "table": str(table), "run": str(run.folder), "report": str(run.report),
-            "text": run.text(), "metrics": run.summary()["metrics"],
+    return {"simulated": True, "data": str(table.parent), "table": str(table), "run": str(run.folder),
+            "report": str(run.report), "text": run.text(), "metrics": run.summary()["metrics"],
             "predictions": [one.to_json() for one in predictions]}

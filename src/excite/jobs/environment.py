@@ -1,11 +1,12 @@
 """What this machine and this installation are: for `excite info`, run folders and bundles."""
 
-import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+
+from excite.machine import usable_cores
 
 PACKAGES = ("numpy", "scipy", "pillow", "opencv-python-headless", "onnxruntime", "safetensors", "pydantic", "torch",
             "scikit-learn", "onnx", "onnxscript")
@@ -15,13 +16,6 @@ EXTRAS = {
     "tables": ("pyarrow", "openpyxl"),
 }
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16")
-
-
-def cores() -> int:
-    """Return the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def cpu() -> dict[str, object]:
@@ -36,7 +30,7 @@ def cpu() -> dict[str, object]:
             elif key.strip() in ("flags", "Features"):
                 flags = set(value.split())
                 break
-    return {"name": name, "cores": cores(), "features": [feature for feature in FEATURES if feature in flags]}
+    return {"name": name, "cores": usable_cores(), "features": [feature for feature in FEATURES if feature in flags]}
 
 
 def versions() -> dict[str, str]:

@@ -71,8 +71,26 @@ def part_of_run(run: Path, name: str) -> Part:
     if not chosen:
         raise DataError(f"the run has no {name} part", where=run, fix="evaluate another: --split, or --data TABLE")
     good, failed = _usable(manifest, [fault for fault in faults if fault.kind not in OF_SPLIT], chosen)
+    _refuse_changed(run, manifest, good)
     notes = [*_of_part(name), *_logged_leaks(run), *split.notes]
     return _part(name, manifest, good, [split.units[row] for row in good], split.unit_kind, notes, failed)
+
+
+def _refuse_changed(run: Path, manifest: Manifest, rows: Sequence[int]) -> None:
+    """Raise where a picture is not the one that the run split: its numbers would be those of other data."""
+    known = [str(value).split()[0] for value in _read(run / files.HASHES).values()]
+    changed = []
+    for row in rows:
+        try:
+            content = hashlib.sha256(read_bytes(manifest.path(manifest.rows[row]))).hexdigest()
+        except DataError:  # the prediction tells of it
+            continue
+        if row < len(known) and not known[row].startswith(content):
+            changed.append(manifest.rows[row].image)
+    if changed:
+        raise DataError(f"{len(changed)} pictures changed since the run began: {', '.join(changed[:3])}", where=run,
+                        why="their sha256 is not that in hashes.json",
+                        fix="put the old files back, or measure other data with --data TABLE")
 
 
 def part_of_table(section: DataSection, split: str | None) -> Part:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from excite.config import dump_yaml
+from excite.data.manifest import read_manifest
+from excite.data.sections import DataSection
 from excite.deploy.bundle import BundleInfo, read_bundle, update_bundle
 from excite.deploy.runtime import Predictor
 from excite.deploy.ship import export_bundle
@@ -19,6 +21,7 @@ from excite.jobs.environment import versions
 from excite.jobs.evaluate import evaluate, read_predictions
 from excite.jobs.evaluation_files import names
 from excite.jobs.gallery import gallery
+from excite.jobs.prediction_table import cell
 from excite.jobs.prepare import Prepared
 from excite.jobs.run_folder import RunFolder
 from excite.metrics.calibration import fit_temperature, reliability
@@ -31,7 +34,7 @@ from excite.report.page import ReportData, write_report
 TIMED = 21  # single images; the median of their milliseconds is reported
 
 
-def finish(run: RunFolder, prepared: Prepared, fitted: Fit, *, images: bool, simulated: bool,
+def finish(run: RunFolder, prepared: Prepared, fitted: Fit, *, images: bool, simulated: bool | None,
            progress: Progress) -> tuple[Evaluation, Path]:
     """Export, prove, calibrate, evaluate on the test part and report; return the evaluation and the report's path.
 
@@ -57,18 +60,19 @@ def finish(run: RunFolder, prepared: Prepared, fitted: Fit, *, images: bool, sim
     return evaluation, report
 
 
-def _export(run: RunFolder, prepared: Prepared, fitted: Fit, cost: Cost, *, simulated: bool,
+def _export(run: RunFolder, prepared: Prepared, fitted: Fit, cost: Cost, *, simulated: bool | None,
             progress: Progress) -> None:
     config, split = prepared.config, prepared.split
     step = max(1, len(split.val) // config.predict.parity_images)
     some = split.val[::step][: config.predict.parity_images]
     loaded = prepared.weights
     info = BundleInfo(
-        name=f"{config.model.name} on {run.path.name}", classes=prepared.classes, model=prepared.model_record,
-        preprocess=prepared.preprocess.to_json(), views=config.predict.views,
+        name=f"{config.model.name} on {prepared.manifest.source.stem}", classes=prepared.classes,
+        model=prepared.model_record, preprocess=prepared.preprocess.to_json(), views=config.predict.views,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         provenance={
-            "data": {"simulated": simulated, **{f"{part} images": len(rows) for part, rows in split.parts.items()},
+            "data": {"simulated": "not stated" if simulated is None else simulated,
+                     **{f"{part} images": len(rows) for part, rows in split.parts.items()},
                      "kept together": split.unit_kind, "remarks": "; ".join(split.notes)},
             "weights": {"start": loaded.text() if loaded else "random values", "licence": prepared.licence},
             "seed": config.seed, "best_epoch": fitted.best_epoch, "parameters": cost.parameters, "macs": cost.macs,
@@ -103,15 +107,18 @@ def _milliseconds(predictor: Predictor, prepared: Prepared) -> float:
 
 def _report(run: RunFolder, prepared: Prepared, fitted: Fit, evaluation: Evaluation, info: BundleInfo, *,
             temperature: dict[str, Any], before: dict[str, Any], cost: dict[str, Any],
-            simulated: bool) -> ReportData:
+            simulated: bool | None) -> ReportData:
     config, split, manifest = prepared.config, prepared.split, prepared.manifest
     found = read_predictions(run.path / names("test", own=True)[1], prepared.classes)
-    rows = [line - 2 for line in found.lines]  # manifest.csv has row i on line i + 2
+    own = read_manifest(DataSection(table=run.path / files.MANIFEST, layout="table")).rows
+    place = {cell(row.image, path=True): number for number, row in enumerate(own)}
+    rows = [place[name] for name in found.files]
     grid, worst = gallery(prepared.cache, prepared.preprocess, rows, found.files, found.truth.tolist(),
                           found.probabilities, prepared.classes)
     return ReportData(
-        title=f"{config.model.name} on {run.path.name}", simulated=simulated, lead=_lead(prepared, evaluation),
-        classes=prepared.classes, unit_kind=split.unit_kind, evaluation=evaluation.to_json(),
+        title=f"{config.model.name} on {manifest.source.stem}", simulated=bool(simulated),
+        lead=_lead(prepared, evaluation), classes=prepared.classes, unit_kind=split.unit_kind,
+        evaluation=evaluation.to_json(),
         counts={part: dict(zip(prepared.classes, prepared.counts(part), strict=True)) for part in split.parts},
         units={part: len({split.units[row] for row in rows}) for part, rows in split.parts.items()},
         recipe=dump_yaml(config), split_notes=(*split.notes, *manifest.notes),

@@ -9,16 +9,20 @@ from numpy.typing import NDArray
 from torch import nn
 
 from excite.attention.plan import AttentionPlan
+from excite.attention.registry import ATTENTION
 from excite.data.cache import ImageCache
 from excite.data.fault import Fault
 from excite.data.manifest import Manifest, read_manifest
+from excite.data.pictures import picture_findings
 from excite.data.preprocess import Preprocess
 from excite.data.sections import PreprocessSection
 from excite.data.split import Split, leaks, make_split
+from excite.data.table import read_table
 from excite.engine.loader import Loader
 from excite.errors import DataError, UsageError
 from excite.jobs.sections import TrainConfig
 from excite.models.classifier import create_model
+from excite.models.registry import BACKBONES
 from excite.progress import Progress, silent
 from excite.tasks.classification import ClassificationTask
 from excite.weights.catalog import recognise
@@ -83,6 +87,7 @@ def prepare(config: TrainConfig, *, model: nn.Module | None = None, progress: Pr
     progress = progress or silent()
     if config.data.table is None:
         raise UsageError("no table of images is given", fix="excite train TABLE, or data.table in the config")
+    _check_names(config, model)
     manifest = read_manifest(config.data)
     classes = _classes(manifest, config.data.classes)
     position = {name: place for place, name in enumerate(classes)}
@@ -93,7 +98,9 @@ def prepare(config: TrainConfig, *, model: nn.Module | None = None, progress: Pr
     preprocess = Preprocess(section)
     cache = ImageCache.build([manifest.path(row) for row in manifest.rows], preprocess, config.cache,
                              progress=progress)
+    _refuse_faults(manifest, cache)
     split = make_split(manifest, config.split, cache.fingerprints)
+    _refuse_empty_parts(split, manifest)
     preprocess = preprocess.fit(cache[index] for index in split.train)
     record: dict[str, object] = {}
     weights: LoadReport | None = None
@@ -101,14 +108,16 @@ def prepare(config: TrainConfig, *, model: nn.Module | None = None, progress: Pr
     if model is None:
         model, record, weights, reason = build_model(config, file, num_classes=len(classes))
     counts = class_counts(labels, split.train, len(classes))
-    task = ClassificationTask(classes, config.loss, counts)
+    balanced = config.loop.sampler == "balanced"  # every class is drawn alike: weights on top would count it twice
+    task = ClassificationTask(classes, config.loss, [1] * len(counts) if balanced else counts)
     reasons = {
         "task": f"classification of {len(classes)} classes ({', '.join(classes)}): the table's labels",
         "network": reason,
         "size": f"{section.size} x {section.size}, {section.mode}; {why_normalised}",
         "split": f"{_sizes(split)} images by {split.unit_kind}; {'; '.join(split.notes) or 'no remarks'}",
-        "imbalance": f"{dict(zip(classes, counts, strict=True))} training images a class: "
-                     f"{config.loss.class_weights} class weights, {config.loop.sampler} sampler",
+        "imbalance": f"training images: {', '.join(f'{a} {b}' for a, b in zip(classes, counts, strict=True))}; "
+                     + ("balanced sampler, therefore no class weights" if balanced else
+                        f"class weights: {config.loss.class_weights}"),
     }
     return Prepared(config=config, manifest=manifest, classes=classes, labels=labels, split=split,
                     leaks=leaks(manifest, split, cache.fingerprints), cache=cache, preprocess=preprocess, model=model,
@@ -151,6 +160,45 @@ def class_counts(labels: Sequence[int], rows: Sequence[int], classes: int) -> li
     for row in rows:
         counts[labels[row]] += 1
     return counts
+
+
+def _check_names(config: TrainConfig, model: nn.Module | None) -> None:
+    """Raise for a network or attention that does not exist, before anything is read."""
+    if model is None:
+        BACKBONES[config.model.name]
+        if config.model.attention is not None:
+            ATTENTION[config.model.attention.kind]
+
+
+def _refuse_faults(manifest: Manifest, cache: ImageCache) -> None:
+    """Raise for what `excite check` calls an error in the pictures: one picture with two labels, a class of one."""
+    prints = dict(enumerate(cache.fingerprints))
+    among = range(len(manifest.rows))
+    kinds = ("same-picture-two-labels", "one-sample-class")
+    found = [one.fault.message for one in picture_findings(manifest.rows, prints, (), among) if one.fault.kind in kinds]
+    if found:
+        more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
+        raise DataError("training on this table would be wrong", where=manifest.source, why="; ".join(found[:3]) + more,
+                        fix="mend the table, or excite check TABLE --write-clean CLEAN.csv")
+
+
+def _refuse_empty_parts(split: Split, manifest: Manifest) -> None:
+    """Raise before the first epoch where there is nothing to choose the epoch by, or to measure on."""
+    for part, use in (("val", "chooses the best epoch and the temperature"), ("test", "is what is reported")):
+        if not split.parts[part]:
+            raise DataError(f"the {part} part is empty", where=manifest.source, why=f"it {use}",
+                            fix=f"set split.{part} above 0, or mark rows as {part} in the table's split column")
+
+
+def is_simulated(manifest: Manifest) -> bool | None:
+    """Return what a column `simulated` of the table says of all rows; None where nothing does."""
+    if not manifest.source.is_file():
+        return None
+    table = read_table(manifest.source)
+    place = next((place for place, name in enumerate(table.header) if name.casefold() == "simulated"), None)
+    if place is None or not table.records:
+        return None
+    return any(record.cells[place].casefold() in ("yes", "true", "1") for record in table.records)
 
 
 def _classes(manifest: Manifest, wanted: tuple[str, ...] | None) -> tuple[str, ...]:

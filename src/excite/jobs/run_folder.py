@@ -1,9 +1,10 @@
 """A run's folder: config, environment, data, log; one process at a time; resumed only where nothing changed."""
 
+import errno
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from excite.errors import EnvironmentFault, UsageError
 
 CONFIG, ENVIRONMENT, HASHES, LOG = "config.yaml", "environment.json", "hashes.json", "log.jsonl"
 SPLIT, MANIFEST, EVALUATION, REPORT, BUNDLE = "split.json", "manifest.csv", "evaluation.json", "report.html", "bundle"
+# What a run writes before its config.yaml, which marks the folder as a run: a kill in between leaves these.
+_FIRST = (ENVIRONMENT, MANIFEST, SPLIT, HASHES, CONFIG, LOG)
+OWN = {".lock", *_FIRST, *(f".{name}.tmp" for name in _FIRST)}
 
 
 class RunFolder:
@@ -31,7 +35,7 @@ class RunFolder:
         self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            strangers = [entry.name for entry in path.iterdir() if entry.name != ".lock"]
+            strangers = {entry.name for entry in path.iterdir()} - OWN
             if strangers and not (path / CONFIG).exists():
                 raise UsageError("the folder holds other files and no run", where=path,
                                  fix="name an empty or a new folder with --out")
@@ -54,6 +58,12 @@ class RunFolder:
         """Return whether no run has begun here."""
         return not (self.path / CONFIG).exists()
 
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        """Give the path of a file that another part writes, its faults told as this folder's."""
+        with self._written(self.path / name):
+            yield self.path / name
+
     def close(self) -> None:
         """Let the next process in; where no run began, take back the folders that were made for it."""
         if self._lock is None:
@@ -69,11 +79,12 @@ class RunFolder:
     def write(self, name: str, text: str) -> Path:
         """Write a file whole or not at all."""
         file, aside = self.path / name, self.path / f".{name}.tmp"
-        with aside.open("w", encoding="utf-8", newline="\n") as stream:
+        with self._written(file), aside.open("w", encoding="utf-8", newline="\n") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
-        aside.replace(file)
+        with self._written(file):
+            aside.replace(file)
         return file
 
     def write_json(self, name: str, data: object) -> Path:
@@ -102,12 +113,24 @@ class RunFolder:
         line = json.dumps(event, ensure_ascii=False, allow_nan=False)
         file = self.path / LOG
         cut = file.exists() and file.stat().st_size > 0 and not file.read_bytes().endswith(b"\n")
-        with file.open("a", encoding="utf-8") as stream:
+        with self._written(file), file.open("a", encoding="utf-8") as stream:
             stream.write(("\n" if cut else "") + line + "\n")
 
     def events(self) -> list[dict[str, Any]]:
         """Return the log's events; a line cut by a kill is left out, and of an epoch logged twice the last counts."""
         return read_events(self.path / LOG)
+
+    @contextmanager
+    def _written(self, file: Path) -> Iterator[None]:
+        """Turn what goes wrong while a file is written into one clear error."""
+        try:
+            yield
+        except OSError as fault:
+            full = fault.errno == errno.ENOSPC
+            raise EnvironmentFault("disk full" if full else "a file of the run cannot be written", where=file,
+                                   why=fault.strerror or str(fault),
+                                   fix="make room, then the same command goes on" if full else
+                                   "choose another folder with --out") from None
 
     def _acquire(self) -> None:
         lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o600)

@@ -1,25 +1,26 @@
 """Train: from a config to a run folder with weights, bundle, evaluation and report; the same call again resumes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import yaml
 from torch import Tensor, nn
 
-from excite.config import dump_yaml
+from excite.config import dump_yaml, load_config
 from excite.data.manifest import Manifest
 from excite.data.split import Split
 from excite.engine.loop import Fit, fit
 from excite.engine.signals import StopFlag
 from excite.errors import ExciteError, Interrupted
 from excite.jobs import run_folder as files
-from excite.jobs.environment import cores, environment
+from excite.jobs.environment import environment
 from excite.jobs.estimate import epochs_within
 from excite.jobs.finish import finish
-from excite.jobs.prepare import Prepared, prepare
+from excite.jobs.prepare import Prepared, is_simulated, prepare
 from excite.jobs.run_folder import RunFolder
 from excite.jobs.sections import TrainConfig
+from excite.machine import usable_cores
 from excite.metrics.evaluation import Evaluation
 from excite.progress import Progress, silent
 
@@ -53,8 +54,8 @@ class Run:
 
 
 def train(config: TrainConfig, *, model: nn.Module | None = None,
-          loss: Callable[[Tensor, Tensor], Tensor] | None = None, out: Path | None = None, images: bool = True,
-          simulated: bool = False, progress: Progress | None = None) -> Run:
+          loss: Callable[[Tensor, Tensor], Tensor] | None = None, out: str | Path | None = None, images: bool = True,
+          simulated: bool | None = None, progress: Progress | None = None) -> Run:
     """Train as `config` says and leave everything in one folder.
 
     Args:
@@ -62,16 +63,16 @@ def train(config: TrainConfig, *, model: nn.Module | None = None,
         loss: (logits (N, K), labels (N,)) -> losses (N,); config.loss otherwise.
         out: The run folder; runs/NAME-OF-TABLE otherwise.
         images: Put pictures into the report.
-        simulated: The report says that the data are simulated.
+        simulated: The report says that the data are simulated; None looks for a column `simulated` in the table.
 
     Raises:
         DataError, ModelError, EnvironmentFault, UsageError: with exit codes 3, 4, 5, 2.
         Interrupted: a signal came; the state is saved.
     """
     progress = progress or silent()
-    threads = config.loop.threads or cores()
+    threads = config.loop.threads or usable_cores()
     name = config.data.table.resolve().stem if config.data.table else "run"
-    with RunFolder(out or Path("runs") / name) as run:
+    with RunFolder(Path(out) if out else Path("runs") / name) as run:
         resumed = not run.is_new
         if resumed:
             config = _same_config(run, config)
@@ -84,6 +85,8 @@ def train(config: TrainConfig, *, model: nn.Module | None = None,
             progress.say(f"resuming {run.path}")
         else:
             config = _begin(run, prepared, threads, progress)
+        if simulated is None:
+            simulated = is_simulated(prepared.manifest)
         fitted = _fit(run, prepared, config, progress)
         evaluation, report = finish(run, prepared, fitted, images=images, simulated=simulated, progress=progress)
     return Run(folder=run.path, manifest=prepared.manifest, split=prepared.split, fit=fitted, evaluation=evaluation,
@@ -98,7 +101,8 @@ def _begin(run: RunFolder, prepared: Prepared, threads: int, progress: Progress)
         config = config.model_copy(update={"loop": config.loop.model_copy(update={"epochs": epochs})})
         prepared.config = config
     run.write_json(files.ENVIRONMENT, environment(threads))
-    prepared.manifest.write_csv(run.path / files.MANIFEST)
+    with run.writing(files.MANIFEST) as table:
+        prepared.manifest.write_csv(table)
     run.write_json(files.SPLIT, prepared.split.to_json())
     run.write_json(files.HASHES, _hashes(prepared))
     run.write(files.CONFIG, dump_yaml(config))
@@ -127,7 +131,7 @@ def _fit(run: RunFolder, prepared: Prepared, config: TrainConfig, progress: Prog
 
 def _same_config(run: RunFolder, config: TrainConfig) -> TrainConfig:
     """Return the run's own config after checking that the asked one is the same."""
-    stored = yaml.safe_load((run.path / files.CONFIG).read_text(encoding="utf-8"))
+    stored = load_config(TrainConfig, run.path / files.CONFIG).model_dump(mode="json")
     asked = config.model_dump(mode="json")
     epochs = stored["loop"]["epochs"]
     budgeted = asked["loop"]["budget_minutes"] and stored["loop"]["budget_minutes"]
@@ -140,17 +144,23 @@ def _same_config(run: RunFolder, config: TrainConfig) -> TrainConfig:
     return config.model_copy(update={"loop": config.loop.model_copy(update={"epochs": epochs})})
 
 
-def _fixed(facts: dict[str, object]) -> dict[str, object]:
+def _fixed(facts: Mapping[str, Any]) -> dict[str, object]:
     """Return the part of an environment on which bit-equality rests."""
-    versions, processor = facts["versions"], facts["cpu"]
     names = ("python", "torch", "numpy", "opencv-python-headless", "pillow", "excite")
-    return {"threads": facts["threads"], "system": facts["system"],
-            "cpu": {key: processor[key] for key in ("name", "features")},  # type: ignore[index]
-            "versions": {key: versions.get(key) for key in names}}  # type: ignore[attr-defined]
+    versions, processor = _mapping(facts, "versions"), _mapping(facts, "cpu")
+    return {"threads": facts.get("threads"), "system": facts.get("system"),
+            "cpu": {key: processor.get(key) for key in ("name", "features")},
+            "versions": {key: versions.get(key) for key in names}}
+
+
+def _mapping(facts: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = facts.get(key)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _hashes(prepared: Prepared) -> dict[str, str]:
-    """Return the sha256 of every image by its row, with label and unit: what the run was trained on."""
-    return {f"{row.line}: {row.image}": f"{one.content} {row.label} {unit}"
-            for row, one, unit in zip(prepared.manifest.rows, prepared.cache.fingerprints, prepared.split.units,
-                                      strict=True)}
+    """Return the sha256 of every image by its row, with label, unit and part: what the run was trained on."""
+    part_of = {row: part for part, rows in prepared.split.parts.items() for row in rows}
+    return {f"{row.line}: {row.image}": f"{one.content} {row.label} {unit} {part_of[place]}"
+            for place, (row, one, unit) in enumerate(zip(prepared.manifest.rows, prepared.cache.fingerprints,
+                                                         prepared.split.units, strict=True))}
