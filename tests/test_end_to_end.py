@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 import excite
 from excite.errors import EnvironmentFault, UsageError
 from excite.jobs.train import Run, train
-from runs import command_line, simulated_table, small_config
+from runs import SETTINGS, command_line, simulated_table, small_config
 
 pytestmark = pytest.mark.slow
 EXCITE = [sys.executable, "-m", "excite"]
@@ -127,6 +128,21 @@ def test_predict_prints_one_json_object_a_line_and_goes_on_after_a_bad_file(run:
     assert lines[0]["file"].endswith("bad.png") and "error" in lines[0]
     assert set(lines[1]) >= {"file", "label", "probabilities"}
     assert sum(lines[1]["probabilities"].values()) == pytest.approx(1, abs=1e-6)
+
+
+def test_the_snippet_of_the_readme_runs(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                        capsys: pytest.CaptureFixture[str]) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", readme, re.S)
+    first = table.read_text(encoding="utf-8").splitlines()[1].split(",")[0]
+    for written, here in (('"table.csv"', repr(str(table))), ('"new.png"', repr(str(table.parent / first))),
+                          ("values={", "values=SETTINGS | {"), ('weights="imagenet"', "weights=None")):
+        assert written in code
+        code = code.replace(written, here)
+    monkeypatch.chdir(tmp_path)
+    exec(code, {"SETTINGS": SETTINGS})
+    said = capsys.readouterr().out
+    assert "balanced accuracy" in said and "ClassPrediction" in said
 
 
 def test_without_weights_at_hand_training_stops_and_says_what_to_do(table: Path, tmp_path: Path) -> None:

@@ -63,5 +63,5 @@ class Interrupted(ExciteError):
     """A signal stopped the work after its state was saved; the exit code is 128 + the signal's number."""
 
     def __init__(self, signal_number: int, *, fix: str) -> None:
-        super().__init__("interrupted, state saved", fix=fix)
+        super().__init__("interrupted, the state is saved", fix=fix)
         self.exit_code = 128 + signal_number

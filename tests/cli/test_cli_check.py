@@ -63,3 +63,43 @@ def test_a_table_that_dropping_rows_does_not_mend_is_not_written(tmp_path: Path)
     (tmp_path / "t.csv").write_text("image,label\n0.png,a\n1.png,a\n2.png,a\n")
     code, _, stderr = run(tmp_path / "t.csv", "--write-clean", tmp_path / "clean.csv")
     assert code == 3 and "is not written" in stderr and not (tmp_path / "clean.csv").exists()
+
+
+def last(stderr: str) -> str:
+    return stderr[stderr.rindex("next: "):].strip()
+
+
+def test_the_next_step_repeats_the_options_as_they_were_typed(table: Path) -> None:
+    _, _, stderr = run(table, "--label-col", "Plane", "--patient-from", r"(\d)\d*\.png", "--root", table.parent)
+    assert last(stderr).startswith(f"next: excite check {table} --root {table.parent} --label-col Plane --patient-from "
+                                   r"'(\d)\d*\.png' --write-clean clean.csv")
+    clean = table.with_name("clean one.csv")
+    _, _, stderr = run(table, "--write-clean", clean)
+    assert last(stderr) == f"next: excite train '{clean}'"
+    _, _, stderr = run(clean, "--label-col", "label", "--existing-only")
+    assert last(stderr) == f"next: excite train '{clean}' --label-col label --existing-only"
+
+
+@pytest.mark.parametrize(("content", "step"), [
+    ("image,label\n0.png,Zyste\n1.png,Größe\n", "next: iconv -f CP1252 -t UTF-8 {t} > {u}"),
+    ("image,finding\n0.png,a\n1.png,b\n", "next: excite check {t} --root . --label-col NAME"),
+    ("0.png,a\n1.png,b\n", "next: mend the table as said above (missing-column; dropping rows does not), then excite "
+                           "check {t} --root ."),
+    ("image,label\n0.png,a\n1.png,a\n", "next: mend the table as said above (one-class;"),
+])
+def test_what_dropping_rows_does_not_mend_gets_another_step_and_no_empty_summary(table: Path, content: str,
+                                                                                 step: str) -> None:
+    odd = table.with_name("odd.csv")
+    odd.write_bytes(content.encode("cp1252"))
+    code, _, stderr = run(odd, "--root", ".") if step.endswith(".") or "NAME" in step else run(odd)
+    assert code == 3 and last(stderr).startswith(step.format(t=odd, u=odd.with_name("odd-utf8.csv")))
+    assert "--write-clean" not in stderr and "0 rows" not in stderr
+
+
+def test_a_slip_in_a_label_is_to_be_corrected_before_rows_are_dropped(table: Path) -> None:
+    odd = table.with_name("odd.csv")
+    labels = ["benign", "malign"] * 4 + ["bening"]
+    odd.write_text("image,label\n" + "".join(f"{k}.png,{label}\n" for k, label in enumerate(labels)))
+    _, _, stderr = run(odd)
+    assert "did you mean 'benign' (4 images)?" in stderr
+    assert last(stderr).startswith("next: correct what is asked about above")

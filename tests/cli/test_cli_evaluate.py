@@ -4,10 +4,12 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bundles import CLASSES, linear_bundle, pictures
 from excite.cli.main import main
+from excite.metrics.evaluation import evaluate
 
 
 @pytest.fixture
@@ -62,3 +64,13 @@ def test_errors_have_their_exit_codes(case: tuple[Path, Path], capsys: pytest.Ca
     assert ran(bundle, "--data", data, "--label-col", "who") == 3
     assert ran(data.parent / "nothing", "--data", data) == 4
     assert "error:" in capsys.readouterr().err
+
+
+def test_the_report_of_the_training_is_not_said_to_be_new(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    found = evaluate(np.array([0, 1] * 6), np.tile([[0.8, 0.2], [0.1, 0.9]], (6, 1)), CLASSES[:2],
+                     [str(place) for place in range(12)], part="test", unit_kind="image", resamples=20)
+    monkeypatch.setattr("excite.jobs.evaluate.evaluate", lambda *_, **__: found)
+    (tmp_path / "report.html").touch()
+    assert ran(tmp_path) == 0
+    assert "report.html  (the training's report: this evaluation did not change it)" in capsys.readouterr().err

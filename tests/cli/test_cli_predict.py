@@ -76,3 +76,21 @@ def test_a_pickle_is_no_bundle(images: list[Path], tmp_path: Path) -> None:
 
 def test_help_has_three_examples() -> None:
     assert run("--help").stdout.count("excite predict ") >= 3
+
+
+def test_where_nothing_could_be_used_the_error_says_so_and_nothing_comes_next(bundle: Path, tmp_path: Path) -> None:
+    missing = [tmp_path / f"none{place}.png" for place in range(5)]
+    done = run(bundle, *missing)
+    told = f"{done.stderr}\n{done.exception}"
+    assert isinstance(done.exception, DataError) and "no file could be used" in str(done.exception)
+    assert [told.count(str(file)) for file in missing] == [1] * 5
+    assert "next:" not in told and "predicted:" not in told and done.stdout == ""
+
+
+def test_each_failure_is_told_once(bundle: Path, images: list[Path]) -> None:
+    images[0].write_bytes(b"garbage")
+    images[2].write_bytes(b"garbage")
+    done = run(bundle, *images)
+    told = f"{done.stderr}\n{done.exception}"
+    assert [told.count(str(images[place])) for place in (0, 2)] == [1, 1] and len(done.stdout.splitlines()) == 2
+    assert "2 of 4 files could not be used" in str(done.exception) and "next: excite evaluate" in told

@@ -293,3 +293,11 @@ def test_processes_that_build_the_same_set_do_not_disturb_each_other(tmp_path: P
     assert len(sums) == 1 and [worker.exitcode for worker in workers] == [0, 0, 0]
     section = CacheSection(folder=tmp_path / "cache")
     assert len(cache_info(section)["sets"]) == 1 and not litter(section)
+
+
+def test_the_depth_of_the_original_comes_back_from_a_warm_cache(tmp_path: Path, section: CacheSection,
+                                                               preprocess: Preprocess) -> None:
+    Image.fromarray(np.arange(1600, dtype=np.uint16).reshape(40, 40)).save(tmp_path / "deep.png")
+    for _ in range(2):
+        cache = ImageCache.build([tmp_path / "deep.png"], preprocess, section)
+        assert [print_.depth for print_ in cache.fingerprints] == ["uint16"]

@@ -11,6 +11,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from excite.data.check import CheckReport, check
+from excite.data.manifest import read_manifest
 from excite.data.sections import DataSection
 
 Rows = list[dict[str, str]]
@@ -128,6 +129,11 @@ def constant(folder: Path, rows: Rows) -> None:
     add(folder, rows, np.full((96, 128), 7, np.uint8))
 
 
+def other_depth(folder: Path, rows: Rows) -> None:
+    for seed in (98, 99):
+        add(folder, rows, picture(seed).astype(np.uint16) * 200)
+
+
 PLANTED: dict[str, tuple[Callable[[Path, Rows], None], str, int]] = {  # kind -> how, severity, rows dropped
     "missing-file": (missing, "error", 1), "unreadable": (unreadable, "error", 1),
     "duplicate-path": (path_twice, "error", 1), "conflicting-label": (path_with_two_labels, "error", 2),
@@ -141,7 +147,7 @@ PLANTED: dict[str, tuple[Callable[[Path, Rows], None], str, int]] = {  # kind ->
     "one-sample-class": (one_sample_class, "error", 1), "class-of-one-unit": (class_of_one_patient, "warning", 0),
     "class-not-in-train": (class_not_in_train, "error", 2), "one-class": (one_class, "error", 0),
     "no-training-part": (no_training_part, "error", 0), "tiny-image": (tiny, "warning", 0),
-    "constant-image": (constant, "warning", 0),
+    "constant-image": (constant, "warning", 0), "mixed-depth": (other_depth, "error", 2),
 }
 
 
@@ -210,6 +216,72 @@ def test_without_a_split_column_duplicates_are_only_counted(tmp_path: Path) -> N
     report = look(tmp_path, [{key: row[key] for key in ("image", "label", "patient")} for row in rows])
     assert report.faults == []
     assert report.counts["same_picture_pairs"] == 1 and report.counts["near_duplicate_pairs"] == 2
+
+
+def test_mixed_depths_name_an_example_of_each_and_the_rarer_ones_go(tmp_path: Path) -> None:
+    rows = clean_rows(tmp_path)
+    other_depth(tmp_path, rows)
+    report = look(tmp_path, rows)
+    fault, = report.errors
+    assert (fault.kind, fault.row, fault.file) == ("mixed-depth", 26, "new24.png") and report.mendable
+    assert "uint8 (24 images, such as 00.png), uint16 (2 images, such as new24.png)" in fault.message
+    assert "export all with one depth" in fault.message
+    assert [(row.image, "not uint8" in reason) for row, reason in report.dropped] == [
+        ("new24.png", True), ("new25.png", True)]
+
+
+@pytest.mark.parametrize(("slip", "asked"), [("boesartig", True), ("BÖSARTIG", True), ("bös\u200bartig", True),
+                                             ("gut", False), ("bösartig 2", False)])
+def test_a_class_of_one_that_reads_like_another_asks_whether_it_is_meant(tmp_path: Path, slip: str,
+                                                                        asked: bool) -> None:
+    rows = clean_rows(tmp_path)
+    for row in rows:
+        row["label"] = "bösartig" if row["label"] == "a" else "kein Befund"
+    rows[0]["label"] = slip
+    fault, = look(tmp_path, rows).errors
+    assert fault.kind == "one-sample-class" and fault.row == 2
+    assert ("did you mean 'bösartig' (11 images)? then correct the label, otherwise add samples" in fault.message
+            ) == asked
+
+
+@pytest.mark.parametrize("slip", ["p001", "P 001", "P\u00a0001", "P001\u200b", "P001\ufeff"])
+@pytest.mark.parametrize("column", ["patient", "group"])
+def test_ids_that_look_the_same_are_a_warning_and_a_note_of_the_manifest(tmp_path: Path, column: str,
+                                                                         slip: str) -> None:
+    rows = [{"image": row["image"], "label": row["label"], column: f"P{int(row['patient']):03d}"}
+            for row in clean_rows(tmp_path)]
+    rows[3][column] = slip
+    report = look(tmp_path, rows)
+    fault, = report.faults
+    assert (fault.kind, fault.severity) == (f"similar-{column}s", "warning") and len(report.clean.rows) == 24
+    assert f"count as 2 {column}s" in fault.message and repr(slip) in fault.message and "'P001'" in fault.message
+    notes = read_manifest(DataSection(table=tmp_path / "table.csv")).notes
+    assert fault.message in notes
+
+
+def test_classes_and_patients_count_readable_images(tmp_path: Path) -> None:
+    rows = clean_rows(tmp_path)
+    unreadable(tmp_path, rows)
+    for row in rows[9:12]:
+        (tmp_path / row["image"]).unlink()
+    counts = look(tmp_path, rows).counts
+    assert counts["rows"] == 24 and counts["readable"] == 20 and sum(counts["classes"].values()) == 20
+    assert sum(map(sum, (part.values() for part in counts["classes_by_split"].values()))) == 20
+    assert counts["patients"]["003"] == 0 and counts["patients"]["001"] == 2 and counts["splits"]["test"] == 3
+
+
+def test_a_fault_of_the_whole_table_is_not_mended_by_dropping_rows(tmp_path: Path) -> None:
+    clean_rows(tmp_path)
+    (tmp_path / "t.csv").write_bytes("image,label\n00.png,Bösartig\n".encode("cp1252"))
+    report = check(DataSection(table=tmp_path / "t.csv"))
+    assert report.errors[0].row == 2 and report.beyond_rows == report.errors and not report.mendable
+
+
+def test_a_table_that_loses_all_but_one_class_is_not_mendable(tmp_path: Path) -> None:
+    rows = clean_rows(tmp_path)
+    rows = [{**row, "label": "b" if place == 1 else "a"} for place, row in enumerate(rows)]
+    report = look(tmp_path, rows)
+    assert not report.beyond_rows and not report.mendable
 
 
 @pytest.mark.real

@@ -96,7 +96,7 @@ def test_a_large_set_takes_seconds() -> None:
     thumbnails /= np.linalg.norm(thumbnails, axis=1, keepdims=True)
     thumbnails[-50:] = thumbnails[:50]
     begin = time.process_time()
-    found = near_duplicates([Fingerprint("", str(k), row, (1,), False) for k, row in enumerate(thumbnails)])
+    found = near_duplicates([Fingerprint("", str(k), row, (1,), False, "uint8") for k, row in enumerate(thumbnails)])
     assert {(i, 12_350 + i) for i in range(50)} <= {(i, j) for i, j, _ in found}
     assert time.process_time() - begin < 90  # of all cores; 26 s were measured
 
@@ -137,3 +137,9 @@ def test_two_women_never_look_the_same(real_data: Path) -> None:
     assert {(i, j) for i, j in same_pixels(prints)} <= {(i, j) for i, j, _ in found}
     assert len(found) <= 15
     assert sum(patients[i] != patients[j] for i, j, _ in near_duplicates(prints, least=ALIKE)) <= 8
+
+
+@pytest.mark.parametrize("depth", ["uint8", "uint16", "float32"])
+def test_the_depth_is_told(depth: str) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (1, 40, 40)).astype(depth)
+    assert fingerprint(Sample(image=image, source=Path("x.png")), "").depth == depth

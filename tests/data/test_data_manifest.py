@@ -113,6 +113,15 @@ def test_missing_files_are_left_out_when_asked_and_counted(folder: Path) -> None
     assert kinds(faults) == [("no-rows", None)]
 
 
+def test_a_first_row_that_looks_like_data_asks_for_a_header(folder: Path) -> None:
+    _, faults = scan(folder, "a.png,x,P1\nb.png,y,P2\n")
+    assert kinds(faults) == [("missing-column", 1)]
+    assert "the first row looks like data: 'a.png', 'x', 'P1'" in faults[0].message
+    assert "add a header such as image,label,patient" in faults[0].message
+    _, faults = scan(folder, "scan,finding\na.png,x\n")
+    assert not any("looks like data" in fault.message for fault in faults)
+
+
 def test_patients_from_the_path(folder: Path) -> None:
     manifest, faults = scan(folder, "image,label\na.png,x\nb.png,x\n", patient_from=r"([a-z])\.png")
     assert not faults and [row.patient for row in manifest.rows] == ["a", "b"]

@@ -36,7 +36,8 @@ def prints(groups: list[int], seed: int = 1) -> list[Fingerprint]:
     random = np.random.default_rng(seed)
     faces = random.standard_normal((max(groups) + 1, SIDE * SIDE)).astype(np.float32)
     faces /= np.linalg.norm(faces, axis=1, keepdims=True)
-    return [Fingerprint(f"file{k}", f"pixels{k}", faces[group], (1, 64, 64), False) for k, group in enumerate(groups)]
+    return [Fingerprint(f"file{k}", f"pixels{k}", faces[group], (1, 64, 64), False, "uint8")
+            for k, group in enumerate(groups)]
 
 
 def shares(rows: list[Row], split: Split) -> dict[tuple[str, str], float]:

@@ -53,6 +53,11 @@ def test_other_encodings_are_refused_with_line_byte_and_remedy(tmp_path: Path, e
         assert word in fault.message
 
 
+def test_the_word_that_is_not_utf_8_is_shown_as_it_is(tmp_path: Path) -> None:
+    (fault,) = table(tmp_path, "image,label\nbilder\\Größe\\1.png,x\n".encode("cp1252")).faults
+    assert "'bilder\\Größe\\1.png'" in fault.message and "\\\\" not in fault.message
+
+
 def test_an_encoding_that_is_asked_for_is_used(tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
     file.write_bytes("image,label\nRenée.png,y\n".encode("cp1252"))

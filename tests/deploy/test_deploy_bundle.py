@@ -5,12 +5,14 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bundles import CLASSES, linear_bundle, linear_info, seal
 from excite.deploy import bundle as module
 from excite.deploy.bundle import find_bundle, read_bundle, update_bundle, write_bundle
 from excite.errors import EnvironmentFault, ModelError, UsageError
+from excite.metrics.evaluation import evaluate
 
 FILES = {"weights.safetensors", "model.onnx", "bundle.json", "card.md", "bundle.sha256"}
 
@@ -108,7 +110,8 @@ def test_an_update_keeps_the_network_and_renews_card_and_checksums(folder: Path)
     assert read_bundle(folder).temperature == 1.7
     assert (folder / "model.onnx").read_bytes() == before
     card = (folder / "card.md").read_text()
-    assert "temperature 1.700" in card and "40 images" in card and "more confident than they should be" in card
+    assert "temperature 1.700" in card and "40 validation images" in card
+    assert "more confident than they should be" in card
 
 
 def test_absolute_paths_do_not_leave_the_machine(tmp_path: Path) -> None:
@@ -208,3 +211,21 @@ def test_the_card_tells_numbers_limits_and_licence(tmp_path: Path) -> None:
                  "| recall of malignant | 0.834", "156 images, 120 units (near-duplicate cluster)", "simulated data",
                  "Research and education only; not a medical device", "BSD-3-Clause", "images: 780", "not compared"):
         assert text in card, text
+
+
+def test_the_card_begins_with_what_is_not_shown(tmp_path: Path) -> None:
+    """The note is the evaluation's own, so that both keep the same words."""
+    draw = np.random.default_rng(0)
+    found = evaluate(np.repeat([0, 1, 2], [30, 10, 10]), draw.dirichlet((1, 1, 1), 50), CLASSES,
+                     [str(place) for place in range(50)], part="test", unit_kind="image", resamples=50)
+    (note,) = found.unproven
+    card = (linear_bundle(tmp_path / "model", metrics=found.to_json()) / "card.md").read_text()
+    assert card.count(note.split(":")[0]) == 1
+    assert f"## How good it is\n\n**Beware: {note.split(':')[0]}" in card
+
+
+@pytest.mark.parametrize(("count", "rough"), [(99, True), (100, False)])
+def test_the_card_tells_a_temperature_that_rests_on_little(folder: Path, count: int, rough: bool) -> None:
+    update_bundle(folder, temperature=1.7, provenance={"temperature": {"n": count}})
+    card = (folder / "card.md").read_text()
+    assert f"Calibrated on {count} validation images" in card and ("too few to trust" in card) == rough

@@ -19,7 +19,7 @@ def clock(monkeypatch: pytest.MonkeyPatch, float32: float, bfloat16: float) -> N
     """Let the steps take such seconds, turn about."""
     ticks = itertools.chain.from_iterable((0.0, float32, 0.0, bfloat16) for _ in range(99))
     monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
-    monkeypatch.setattr(precision.time, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(precision.time, "process_time", lambda: next(ticks))
 
 
 @pytest.mark.parametrize(("float32", "bfloat16", "name"), [(0.3, 0.1, "bfloat16"), (0.1, 0.3, "float32"),

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from excite.outcome.prediction import ClassPrediction, FailedPrediction
 
 from bundles import CLASSES, linear_bundle, pictures
 from excite import load
 from excite.errors import DataError, EnvironmentFault, UsageError
 from excite.jobs.predict import Prediction, predict
+from excite.outcome.prediction import ClassPrediction, FailedPrediction
 
 
 @pytest.fixture(scope="module")
@@ -163,3 +163,15 @@ def test_it_runs_where_torch_cannot_be_imported(bundle: Path, images: list[Path]
             f"print(predict({str(bundle)!r}, [{str(images[0])!r}]).n)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "1", done.stderr
+
+
+def test_what_does_not_exist_is_said_to_be_missing(bundle: Path, images: list[Path], tmp_path: Path) -> None:
+    missing = [tmp_path / name for name in ("none.png", "folder", "table.csv")]
+    seen: list[Prediction] = []
+    done = predict(bundle, [images[0], *missing], each=seen.append)
+    assert [one.error for one in seen[1:] if isinstance(one, FailedPrediction)] == [
+        f"{path}: does not exist: check the path" for path in missing]
+    with pytest.raises(DataError, match="3 of 4 files could not be used; mend"):
+        done.raise_failures(causes=False)
+    with pytest.raises(DataError, match=r"no file could be used: nothing was predicted \(.*none\.png: does not exist"):
+        predict(bundle, missing).raise_failures()

@@ -109,3 +109,37 @@ def test_units_must_fit() -> None:
     truth, chances, units = sample()
     with pytest.raises(UsageError, match="units must have one name an image"):
         evaluated(truth, chances, units[:-1])
+
+
+def test_chance_is_said_to_be_no_better_than_the_largest_class() -> None:
+    truth, _, units = sample(3)
+    chances = np.random.default_rng(9).dirichlet(np.ones(3), len(truth))
+    found = evaluated(truth, chances, units, notes=["by hand"])
+    share = np.bincount(truth).max() / len(truth)
+    (note,) = found.unproven
+    assert note == found.notes[0] and note.startswith("not shown to be better than always answering benign:")
+    assert "that answer's 0.333" in note and f"that answer's {share:.3f}" in note
+    lines = found.text().splitlines()
+    assert lines[1] == f"  BEWARE: {note}" and found.text().count(note) == 1
+
+
+def test_what_is_better_than_the_largest_class_is_not_doubted() -> None:
+    assert not evaluated(*sample()).unproven and "BEWARE" not in evaluated(*sample()).text()
+
+
+def test_a_fair_balanced_accuracy_does_not_hide_a_low_accuracy() -> None:
+    truth = np.repeat([0, 1, 2], [160, 20, 20])
+    guess = np.where(np.arange(200) < 100, truth, np.where(truth == 0, 1, truth))  # every rare one, 100 of 160
+    found = evaluated(truth, 0.9 * np.eye(3)[guess] + 0.1 / 3, [str(place) for place in range(200)])
+    (note,) = found.unproven
+    assert "balanced" not in note and "accuracy 0.700" in note and note.endswith("that answer's 0.800")
+
+
+def test_one_class_alone_is_not_compared() -> None:
+    found = evaluated(np.zeros(20, int), np.tile([0.8, 0.1, 0.1], (20, 1)), [str(place) for place in range(20)])
+    assert not found.unproven
+
+
+def test_the_text_begins_with_what_matters() -> None:
+    lines = evaluated(*sample()).text().splitlines()
+    assert [line.split("  ")[1] for line in lines[1:5]] == ["balanced accuracy", "auroc macro", "accuracy", "f1 macro"]

@@ -32,6 +32,7 @@ def made_up_evaluation() -> dict[str, Any]:
     names = ("accuracy", "balanced_accuracy", "precision_macro", "recall_macro", "f1_macro", "precision_weighted",
              "recall_weighted", "f1_weighted", "auroc_macro", "ap_macro", "kappa")
     metrics = {name: metric(0.78 + 0.015 * place) for place, name in enumerate(names)}
+    metrics |= {"recall_macro": metrics["balanced_accuracy"], "recall_weighted": metrics["accuracy"]}
     metrics |= {"ece": metric(0.041, 0.02), "brier": metric(0.236, 0.04), "nll": metric(0.512, 0.09)}
     per_class = {name: {"support": SIZES[place], **{key: metric(0.7 + 0.04 * place, 0.09) for key in
                                                     ("precision", "recall", "specificity", "f1", "auroc", "ap")}}

@@ -72,3 +72,10 @@ def test_bars_lie_on_the_track_and_confusion_shares_are_of_rows() -> None:
     assert [cell["share"] for cell in cells[1]["cells"]] == [0.0, 0.0]
     assert tables.count_rows({"train": {"a": 2}, "test": {"a": 1, "b": 4}}, ("a", "b")) == [
         ("a", [2, 1], 3), ("b", [0, 4], 4), ("all", [2, 5], 7)]
+
+
+@pytest.mark.parametrize(("value", "text"), [(999.6, "1,000"), (700_756, "700,756"), (0, "0"),
+                                             (3_504_872, "3.50\N{NO-BREAK SPACE}million"),
+                                             (3e9, "3.00\N{NO-BREAK SPACE}billion")])
+def test_large_numbers_never_wrap(value: float, text: str) -> None:
+    assert tables.large(value) == text

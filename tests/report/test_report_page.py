@@ -50,7 +50,7 @@ class Reader(HTMLParser):
 
     @property
     def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
+        return re.sub(r"[ \n]+", " ", " ".join(self.words))  # a space that does not break stays
 
     def of(self, tag: str) -> list[dict[str, str | None]]:
         return [attrs for name, attrs in self.tags if name == tag]
@@ -99,8 +99,8 @@ def test_the_numbers_of_the_evaluation_stand_on_the_page(report_data: Made) -> N
         assert f"{metric['value']:.3f}" in text and f"{metric['low']:.3f} to {metric['high']:.3f}" in text
     for row in data.evaluation["confusion"]:
         assert all(str(count) in text for count in row)
-    for word in ("1.342", "0.5512", "0.5034", "189 images", "optimistic", "2,231,558", "5.4 ms", "2 threads",
-                 DISCLAIMER, "nothing of other hospitals", "excite predict runs/planes/bundle",
+    for word in ("1.342", "0.5512", "0.5034", "189 images", "optimistic", "2,231,558", "5.4\N{NO-BREAK SPACE}ms",
+                 "2 threads", DISCLAIMER, "nothing of other hospitals", "excite predict runs/planes/bundle",
                  "right on unseen patients"):
         assert word in text, word
     assert "always answering “other” would give an accuracy of 0.314 and a balanced accuracy of 0.167" in text
@@ -153,6 +153,17 @@ def test_a_page_that_would_be_too_large_goes_without_pictures_and_says_so(report
     ({"leaks": [{"kind": "patient", "message": "patient 7 in two parts", "file": None}]}, "patient 7 in two parts", {}),
     ({"leaks": ()}, "No patient, no group, no identical", {"leaks": [{"kind": "x", "message": "y", "file": "z"}]}),
     ({"temperature": None}, "No temperature was fitted", {}),
+    ({"temperature": {"value": 1.3, "nll_before": 0.6, "nll_after": 0.5, "n": 99}},
+     "99 validation images are too few to trust this temperature",
+     {"temperature": {"value": 1.3, "nll_before": 0.6, "nll_after": 0.5, "n": 100}}),
+    ({"calibration_before": {"ece": 0.03, "nll": 0.6}}, "0.0300 0.0410 worse on the test part",
+     {"calibration_before": {"ece": 0.05, "nll": 0.6}}),
+    ({"calibration_before": {"ece": 0.05, "nll": 0.5}}, "0.5000 0.5120 worse on the test part", {}),
+    ({"calibration_before": {"ece": 0.05, "nll": 0.6}}, "0.0500 0.0410 better", {}),
+    ({"created": "2026-11-23T22:50:12+01:00"}, "2026-11-23 21:50 UTC", {}),
+    ({"cost": {"parameters": 700_756}}, "Parameters 700,756 of the network", {}),
+    ({"cost": {"parameters": 2_231_558}}, "Parameters 2.23\N{NO-BREAK SPACE}million of the network", {"cost": {}}),
+    ({"cost": {"milliseconds": 5.43, "threads": 1}}, "Speed 5.4\N{NO-BREAK SPACE}ms an image, 1 thread", {"cost": {}}),
     ({"limits": ["The 91.45 % of the source is not comparable."]}, "91.45", {}),
 ])
 def test_warnings_stand_where_they_are_due_and_nowhere_else(report_data: Made, monkeypatch: pytest.MonkeyPatch,
@@ -204,3 +215,33 @@ def test_short_runs_and_empty_facts_are_no_fault(report_data: Made) -> None:
 def test_a_folder_that_is_not_there_is_an_environment_fault(report_data: Made, tmp_path: Path) -> None:
     with pytest.raises(EnvironmentFault, match="the report cannot be written"):
         write_report(tmp_path / "missing" / "report.html", report_data(), images=False)
+
+
+def test_what_is_no_better_than_one_answer_is_a_warning_and_stands_once(report_data: Made) -> None:
+    draw = np.random.default_rng(1)
+    truth = draw.choice(3, 90, p=[0.6, 0.2, 0.2])
+    for chances, due in ((draw.dirichlet((1, 1, 1), 90), True), (0.9 * np.eye(3)[truth] + 0.1 / 3, False)):
+        found = evaluate(truth, chances, ("a", "b", "c"), [f"p{n}" for n in range(90)], part="test",
+                         unit_kind="patient", resamples=50).to_json()
+        text = render(report_data(evaluation=found, classes=("a", "b", "c"), counts={"test": {"a": 30}}))
+        banner = 'role="note">The network is not shown to be better than always answering a: balanced accuracy'
+        assert (banner in text) == due
+        assert Reader(text).text.count("not shown to be better") == due
+
+
+def test_a_caption_holds_the_whole_name_and_its_title_the_path(report_data: Made) -> None:
+    pixels = np.zeros((8, 8), np.uint8)
+    name = "a_name_that_is_much_too_long_for_one_line_of_a_caption_0001.png"
+    files = [f"/data/clinic/benign/{name}", f"C:\\data\\benign\\{name}", "alone.png"]
+    page = Reader(render(report_data(worst=(), grid=[
+        Picture(file=file, truth="brain", label="brain", probability=1, thumbnail=pixels) for file in files])))
+    assert page.text.count(f" benign/{name} ") == 2 and " alone.png " in page.text
+    assert [small["title"] for small in page.of("small") if "title" in small] == files
+
+
+def test_no_number_stands_twice_and_none_has_an_empty_bar(report_data: Made) -> None:
+    text = render(report_data())
+    assert "Recall, macro" not in text and "Recall, weighted" not in text and "also: recall, macro" in text
+    bars, numbers = text.split("<h3>Other numbers</h3>")
+    assert bars.count('<td class="wide">') == bars.count('<span class="bar"') == 9
+    assert "Brier score" not in bars and "Brier score" in numbers and '<td class="wide">' not in numbers

@@ -1,5 +1,6 @@
 """`excite check`: what is wrong with a table of images, before anything is trained on it."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,7 +49,15 @@ def check(
                           existing_only=bool(existing_only))
     report = check_data(section, progress=spoken())
     mended = _write(report, write_clean) if write_clean else False
-    _tell(report, table, write_clean if mended else None)
+    _tell(report)
+    typed = {"--root": root, "--layout": layout, "--image-col": image_col, "--label-col": label_col,
+             "--patient-col": patient_col, "--group-col": group_col, "--patient-from": patient_from}
+    words = [str(table), *(word for flag, value in typed.items() if value is not None for word in (flag, str(value))),
+             *(["--existing-only"] if existing_only else [])]
+    if write_clean and mended:
+        say(f"{write_clean}: {len(report.clean.rows)} rows\nnext: excite train {shlex.quote(str(write_clean))}")
+    else:
+        say("next: " + _next(report, table, " ".join(map(shlex.quote, words))))
     if json:
         emit(report.to_json())
     if report.errors and not mended:
@@ -57,7 +66,7 @@ def check(
 
 def _write(report: "CheckReport", file: Path) -> bool:
     """Write the clean table, unless no dropping of rows makes one; say what went and why."""
-    if report.beyond_rows or not report.clean.rows:
+    if not report.mendable:
         say(f"{file} is not written: dropping rows does not mend the table")
         return False
     report.clean.write_csv(file)
@@ -67,8 +76,30 @@ def _write(report: "CheckReport", file: Path) -> bool:
     return True
 
 
-def _tell(report: "CheckReport", table: Path, written: Path | None) -> None:
-    """Say the faults by kind, the counts, and what to do next."""
+def _next(report: "CheckReport", table: Path, words: str) -> str:
+    """Return what to do next; `words` are the table and the options as they were typed."""
+    if not report.errors:
+        return f"excite train {words}"
+    if report.mendable:
+        write = f"excite check {words} --write-clean clean.csv   (drops what must go, and lists it)"
+        asked = any("did you mean" in fault.message for fault in report.errors)
+        return f"correct what is asked about above (did you mean ...?), then\n      {write}" if asked else write
+    messages = {fault.kind: fault.message for fault in report.beyond_rows}
+    again = f"excite check {words}"
+    if "encoding" in messages and "NUL" not in messages["encoding"]:
+        copy = shlex.quote(str(table.with_name(f"{table.stem}-utf8{table.suffix}")))
+        return f"iconv -f CP1252 -t UTF-8 {shlex.quote(str(table))} > {copy}   (then check {copy})"
+    missing = messages.get("missing-column", "")
+    if missing and "looks like data" not in missing:
+        columns = [role for role in ("image", "label") if any(
+            fault.kind == "missing-column" and f"--{role}-col" in fault.message for fault in report.beyond_rows)]
+        return " ".join([again, *(f"--{role}-col NAME" for role in columns)]) + "   (NAME: one of the columns above)"
+    kinds = ", ".join(messages) or "too little is left without what must go"
+    return f"mend the table as said above ({kinds}; dropping rows does not), then {again}"
+
+
+def _tell(report: "CheckReport") -> None:
+    """Say the faults by kind, and the counts."""
     for note in report.notes:
         say(f"note: {note}")
     kinds: dict[tuple[str, str], list[Fault]] = {}
@@ -80,15 +111,10 @@ def _tell(report: "CheckReport", table: Path, written: Path | None) -> None:
             say(f"  {f'row {fault.row}: ' if fault.row is not None else ''}{fault.message}")
         if len(faults) > SHOWN:
             say(f"  and {len(faults) - SHOWN} more; --json lists all")
-    say("\n" + "\n".join(_counts(report)))
+    if report.counts["rows"]:
+        say("\n" + "\n".join(_counts(report)))
     warnings = len(report.faults) - len(report.errors)
     say(f"\n{len(report.errors)} errors, {warnings} warnings")
-    if written:
-        say(f"{written}: {len(report.clean.rows)} rows\nnext: excite train {written}")
-    elif report.errors:
-        say(f"next: excite check {table} --write-clean clean.csv   (drops what must go, and lists it)")
-    else:
-        say(f"next: excite train {table}")
 
 
 def _counts(report: "CheckReport") -> list[str]:
@@ -97,7 +123,8 @@ def _counts(report: "CheckReport") -> list[str]:
     lines = [f"{counts['rows']} rows, {counts['readable']} readable images"]
     splits = [part for part in ("train", "val", "test") if part in counts["splits"]]
     width = max([len(name) for name in counts["classes"]] + [5])
-    lines.append("  ".join([f"{'class':<{width}}", f"{'images':>7}", *(f"{part:>7}" for part in splits)]))
+    if counts["classes"]:
+        lines.append("  ".join([f"{'class':<{width}}", f"{'images':>7}", *(f"{part:>7}" for part in splits)]))
     for name, number in counts["classes"].items():
         cells = [counts["classes_by_split"][part].get(name, 0) for part in splits]
         lines.append("  ".join([f"{name:<{width}}", f"{number:>7}", *(f"{cell:>7}" for cell in cells)]))

@@ -56,6 +56,7 @@ def evaluate(
         typer.echo(found.text())
     for one in found.failed:
         say(f"failed: {one['error']}")
-    say("next: " + (f"open {source / 'report.html'}" if (source / "report.html").is_file() and data is None
-                    else f"excite predict {source} IMAGE_OR_FOLDER"))
+    report = source / "report.html"
+    say("next: " + (f"open {report}  (the training's report: this evaluation did not change it)"
+                    if report.is_file() and data is None else f"excite predict {source} IMAGE_OR_FOLDER"))
     found.raise_failures()

@@ -26,7 +26,7 @@ def info(json: bool = typer.Option(False, "--json", help="One JSON object on std
     rows = [(name, text) for name, text in versions().items()]
     rows += [("processor", str(processor["name"])), ("cores", str(processor["cores"])),
              ("features", " ".join(map(str, processor["features"])) or "none of note")]  # type: ignore[call-overload]
-    rows += [(f"extra {name}", "installed" if there else f"missing: pip install 'excite[{name}]'")
+    rows += [(f"extra {name}", "installed" if there else f"missing: pip install '.[{name}]' in the clone")
              for name, there in extras().items()]
     rows += [("cache", str(cache_folder())), ("weights", str(weights_folder()))]
     for name, text in rows:

@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _message(fault: ExciteError) -> str:
     """Return the message with each of its parts on its own line."""
-    lines = [f"error: {fault.what}"]
+    lines = [f"{'stopped' if isinstance(fault, Interrupted) else 'error'}: {fault.what}"]
     for word, text in (("where", fault.where), ("why", fault.why), ("do", fault.fix)):
         if text:
             lines.append(f"  {word + ':':<7}{text}")

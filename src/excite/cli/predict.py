@@ -40,14 +40,26 @@ def predict(
     from excite.jobs.prediction_table import Prediction
     from excite.progress import silent, spoken
 
+    waiting: list[str] = []  # failures until a file could be used: where none can be, the error at the end has them
+    used = False
+
     def show(one: Prediction) -> None:
+        nonlocal used
         found = one.to_json()
+        used = used or "error" not in found
         if json:
             emit(found)
         elif "error" in found:
-            say(f"failed: {found['error']}")
-        elif out is None:
+            waiting.append(found["error"])
+        if used:
+            tell()
+        if used and not json and "error" not in found and out is None:
             typer.echo(f"{found['probabilities'][found['label']]:.3f}  {found['label']:<16}  {found['file']}")
+
+    def tell(*, start: int = 0) -> None:
+        for error in waiting[start:]:
+            say(f"failed: {error}")
+        waiting.clear()
 
     columns = {"image_col": image_col, "root": root, "layout": layout}
     section = DataSection().model_copy(update={key: value for key, value in columns.items() if value is not None})
@@ -55,9 +67,12 @@ def predict(
     done = run_prediction(bundle, inputs, out=out, features=features, columns=section, threads=threads,
                           batch_size=batch_size, views=views, each=show, progress=spoken() if to_file else silent())
     counted = ", ".join(f"{name} {count}" for name, count in sorted(done.counts.items()))
-    say(f"{done.n - done.failed} predicted: {counted or 'none'}" + (f"; {done.failed} failed" if done.failed else ""))
+    tell(start=len(done.errors))  # only where no file could be used is anything left
+    if used:
+        say(f"{done.n - done.failed} predicted: {counted}" + (f"; {done.failed} failed" if done.failed else ""))
     for file in (out, features):
         if file is not None:
             say(f"written: {file}")
-    say(f"next: excite evaluate {bundle} --data TABLE  (a table with labels: how good is it here?)")
-    done.raise_failures()
+    if used:
+        say(f"next: excite evaluate {bundle} --data TABLE  (a table with labels: how good is it here?)")
+    done.raise_failures(causes=json or not used)

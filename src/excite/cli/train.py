@@ -95,14 +95,13 @@ def train(
 
 
 def _minutes(text: str) -> float:
-    """Return the minutes in "30m", "2h", "90s" or "45"."""
+    """Return the minutes in "30m", "2h" or "90s"."""
     from excite.errors import UsageError
 
     units = {"s": 1 / 60, "m": 1.0, "h": 60.0}
-    number, unit = (text[:-1], units[text[-1]]) if text and text[-1] in units else (text, 1.0)
     try:
-        minutes = float(number) * unit
-    except ValueError:
+        minutes = float(text[:-1]) * units[text[-1:]]
+    except (ValueError, KeyError):
         minutes = 0.0
     if not 0 < minutes < float("inf"):
         raise UsageError(f"--budget must be a time such as 30m, 2h or 90s, got {text!r}")

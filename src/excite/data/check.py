@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from excite.data.fault import Fault
+from excite.data.fault import WHOLE_TABLE, Fault
 from excite.data.fingerprint import Fingerprint, fingerprint, near_duplicates
 from excite.data.manifest import Manifest, Row, scan_manifest
 from excite.data.pictures import picture_findings
@@ -26,7 +26,7 @@ class CheckReport:
 
     Args:
         faults: Errors (training would be wrong) and warnings, in the table's order.
-        counts: Rows, classes, patients, splits, duplicates, sizes.
+        counts: Rows, then readable images by class, patient and split; duplicates, sizes.
         clean: The rows that may stay.
         dropped: The others, each with the reason.
         notes: What was decided while reading the table.
@@ -46,7 +46,13 @@ class CheckReport:
     @property
     def beyond_rows(self) -> list[Fault]:
         """Return the errors that dropping rows does not mend."""
-        return [fault for fault in self.errors if fault.row is None and fault.file is None]
+        return [fault for fault in self.errors
+                if fault.kind in WHOLE_TABLE or (fault.row is None and fault.file is None)]
+
+    @property
+    def mendable(self) -> bool:
+        """Return whether the table without the dropped rows can be trained on."""
+        return not self.beyond_rows and len(self.clean.classes) > 1
 
     def to_json(self) -> dict[str, Any]:
         """Return {"faults": [...], "counts": {...}, "dropped": [...]}."""
@@ -149,19 +155,25 @@ def _counts(manifest: Manifest, prints: dict[int, Fingerprint], near: Sequence[t
     units = units_of(rows, [(i, j) for i, j, _ in near])
     shapes = [prints[index].shape for index in sorted(prints)]
 
-    def tally(key: Callable[[Row], str | None], among: Iterable[Row] = rows) -> dict[str, int]:
+    readable = [rows[index] for index in sorted(prints)]
+
+    def tally(key: Callable[[Row], str | None], among: Iterable[Row] = readable) -> dict[str, int]:
         return dict(sorted(Counter(name for row in among if (name := key(row)) is not None).items()))
 
-    splits = tally(lambda row: row.split)
+    def tally_all(key: Callable[[Row], str | None]) -> dict[str, int]:  # a class without a readable image is told as 0
+        return {**dict.fromkeys(tally(key, rows), 0), **tally(key)}
+
+    splits = tally_all(lambda row: row.split)
     small = min(shapes, key=lambda shape: min(shape[1:])) if shapes else ()
     large = max(shapes, key=lambda shape: max(shape[1:])) if shapes else ()
     return {
-        "rows": len(rows), "readable": len(prints), "classes": tally(lambda row: row.label),
-        "patients": tally(lambda row: row.patient), "groups": len({row.group for row in rows if row.group is not None}),
+        "rows": len(rows), "readable": len(prints), "classes": tally_all(lambda row: row.label),
+        "patients": tally_all(lambda row: row.patient),
+        "groups": len({row.group for row in rows if row.group is not None}),
         "splits": splits,
-        "classes_by_split": {part: tally(lambda row: row.label, [row for row in rows if row.split == part])
+        "classes_by_split": {part: tally(lambda row: row.label, [row for row in readable if row.split == part])
                              for part in splits},
-        "patients_by_split": {part: len({row.patient for row in rows if row.split == part and row.patient is not None})
+        "patients_by_split": {part: len(tally(lambda row: row.patient, [row for row in readable if row.split == part]))
                               for part in splits},
         "units": len(set(units.names)), "unit_kind": units.kind,
         "same_picture_pairs": sum(prints[i].pixels == prints[j].pixels for i, j, _ in near),

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 
 from excite.data.fault import Fault
+from excite.data.readers.formats import IMAGE_SUFFIXES
 from excite.data.row import MASK_SEPARATOR, Row
 from excite.data.sections import DataSection
 from excite.data.table import Record, Table, parse_spacing
@@ -46,6 +47,10 @@ def choose_columns(table: Table, section: DataSection) -> tuple[dict[str, int], 
 
 def missing_columns(table: Table, chosen: Mapping[str, int], *, labelled: bool) -> list[Fault]:
     """Return a fault for the image column, and the label column where needed, that the table has not."""
+    if not chosen and any(cell.lower().endswith(IMAGE_SUFFIXES) for cell in table.header):
+        return [Fault(kind="missing-column", row=1, message=(
+            f"the first row looks like data: {', '.join(map(repr, table.header))}; add a header such as "
+            "image,label,patient"))]
     faults = []
     for role in ("image", "label") if labelled else ("image",):
         if role not in chosen:

@@ -11,7 +11,10 @@ Measured; tests marked `real` pin it:
   pair of two women (the most alike one reaches .76).
 - Altered copies of every picture of both sets, found among all: JPEG at 35, 0.6 x the size, gamma 0.6, or caliper lines
   and text: >= 99.8 %; a crop of up to 8 % on each side: 99.5 % (BUSI) and 99.0 %, of 4 to 12 %: 98 % and 43 %, of 18 %
-  on one side: 84 % and 9 %. A mirrored copy is not found.
+  on one side: 84 % and 9 %.
+
+Not found: a copy that is mirrored, inverted (white for black), turned by 90 degrees, or padded with a wide border.
+Where such copies may be in a data set, name the patient or a group.
 """
 
 import hashlib
@@ -51,6 +54,7 @@ class Fingerprint:
         thumbnail: (SIDE * SIDE,) local contrast, zero mean and unit norm; all zeros when the image is constant.
         shape: (C, *S) of the image.
         constant: Every pixel has the same value.
+        depth: Of the values: uint8, uint16 or float32.
     """
 
     content: str
@@ -58,6 +62,7 @@ class Fingerprint:
     thumbnail: NDArray[np.float32]
     shape: tuple[int, ...]
     constant: bool
+    depth: str
 
 
 def file_hash(path: Path) -> str:
@@ -71,7 +76,7 @@ def fingerprint(sample: Sample, content: str) -> Fingerprint:
     image = sample.image
     constant = bool(image.size == 0 or (image == image.flat[0]).all())
     thumbnail = np.zeros(SIDE * SIDE, np.float32) if constant else _local_contrast(_grey(image))
-    return Fingerprint(content, _pixel_hash(image), thumbnail, tuple(image.shape), constant)
+    return Fingerprint(content, _pixel_hash(image), thumbnail, tuple(image.shape), constant, image.dtype.name)
 
 
 def same_pixels(prints: Sequence[Fingerprint]) -> list[tuple[int, int]]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from excite.data.fingerprint import Fingerprint
 from excite.errors import EnvironmentFault
 
-FORMAT = 1
+FORMAT = 2
 DATA, INDEX = "data.bin", "index.json"
 ALIGN = 64
 STALE = 24 * 3600.0  # seconds after which an unfinished folder is nobody's
@@ -38,6 +38,7 @@ class Entry(NamedTuple):
     shape: tuple[int, int, int]
     offset: int
     thumbnail: int  # floats, behind the pixels
+    original_depth: str
 
 
 class Damaged(Exception):
@@ -59,7 +60,8 @@ class Pack:
         self.folder = folder
         index = read_index(folder)
         self.note: str = index["note"]
-        self.entries = {row[0]: Entry(row[0], row[1], tuple(row[2]), row[3], row[4], tuple(row[5]), row[6], row[7])
+        self.entries = {row[0]: Entry(row[0], row[1], tuple(row[2]), row[3], row[4], tuple(row[5]), row[6], row[7],
+                                     row[8])
                         for row in index["entries"]}
         try:
             self._data = np.asarray(np.memmap(folder / DATA, dtype=np.uint8, mode="r"))
@@ -81,7 +83,7 @@ class Pack:
         begin = _aligned(entry.offset + int(np.prod(entry.shape)) * np.dtype(entry.depth).itemsize)
         thumbnail = self._data[begin:begin + 4 * entry.thumbnail].view(np.float32)
         return Fingerprint(content=entry.content, pixels=entry.pixels, thumbnail=thumbnail, shape=entry.original,
-                           constant=entry.constant)
+                           constant=entry.constant, depth=entry.original_depth)
 
 
 def read_index(folder: Path) -> dict[str, Any]:
@@ -169,7 +171,7 @@ def _write_data(file: Path, images: Iterable[tuple[NDArray[Any], Fingerprint]],
             digest.update(block)
             height, width, channels = pixels.shape
             entries.append(Entry(print_.content, print_.pixels, tuple(map(int, print_.shape)), bool(print_.constant),
-                                 pixels.dtype.name, (height, width, channels), size, thumbnail.size))
+                                 pixels.dtype.name, (height, width, channels), size, thumbnail.size, print_.depth))
             size += len(block)
         _flush(stream)
     return entries, size, digest.hexdigest()

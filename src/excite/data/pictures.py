@@ -3,17 +3,21 @@
 Every function takes all rows and looks at some of them, so that the check can look again after rows were dropped.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from excite.data.fault import Fault
 from excite.data.fingerprint import Fingerprint
 from excite.data.row import Row
 from excite.data.split import PARTS, shared_ids, shared_pictures
+from excite.data.structure import same_when_read
 from excite.data.units import units_of
 
 TINY = 32  # pixels of the shorter side: the strides of the networks leave one value of it
+NEAR_NAME = 0.8  # likeness of two class names from which one may be a slip of the other
 Near = Sequence[tuple[int, int, float]]
 
 
@@ -44,8 +48,8 @@ def picture_findings(rows: Sequence[Row], prints: Mapping[int, Fingerprint], nea
     """
     looked = set(among)
     near = [(i, j, score) for i, j, score in near if i in looked and j in looked]
-    return [*_odd(rows, prints, among), *_two_labels(rows, prints, among), *_near_two_labels(rows, prints, near),
-            *_splits(rows, prints, near, among), *_classes(rows, near, among)]
+    return [*_odd(rows, prints, among), *_depths(rows, prints, among), *_two_labels(rows, prints, among),
+            *_near_two_labels(rows, prints, near), *_splits(rows, prints, near, among), *_classes(rows, near, among)]
 
 
 def _odd(rows: Sequence[Row], prints: Mapping[int, Fingerprint], among: Sequence[int]) -> list[Finding]:
@@ -60,6 +64,24 @@ def _odd(rows: Sequence[Row], prints: Mapping[int, Fingerprint], among: Sequence
             found.append(_warning("constant-image", row, f"every pixel of {row.image} has the same value: it shows "
                                                          "nothing; look whether it was exported rightly"))
     return found
+
+
+def _depths(rows: Sequence[Row], prints: Mapping[int, Fingerprint], among: Sequence[int]) -> list[Finding]:
+    """Return an error where pictures have values of different depths; the rarer ones go."""
+    members: dict[str, list[int]] = defaultdict(list)
+    for index in among:
+        members[prints[index].depth].append(index)
+    if len(members) < 2:
+        return []
+    ranked = sorted(members, key=lambda depth: (-len(members[depth]), depth))
+    stays = ranked[0]
+    goes = sorted(index for depth in ranked[1:] for index in members[depth])
+    shown = ", ".join(f"{depth} ({_images(len(members[depth]))}, such as {rows[members[depth][0]].image})"
+                      for depth in ranked)
+    fault = Fault(kind="mixed-depth", row=rows[goes[0]].line, file=rows[goes[0]].image, message=(
+        f"the pictures have values of different depths: {shown}; one range of values cannot fit them all, training "
+        f"refuses the table: export all with one depth, or drop those that are not {stays}"))
+    return [Finding(fault=fault, drop=tuple(goes), reason=f"its depth is not {stays}, which most pictures have")]
 
 
 def _two_labels(rows: Sequence[Row], prints: Mapping[int, Fingerprint], among: Sequence[int]) -> list[Finding]:
@@ -140,8 +162,9 @@ def _classes(rows: Sequence[Row], near: Near, among: Sequence[int]) -> list[Find
     for label, indices in sorted(members.items()):
         row = rows[indices[0]]
         if len(indices) == 1:
-            found.append(_error("one-sample-class", row, f"class {label} has one sample: it cannot be both learned and "
-                                                         "tested; add samples, merge the class, or drop it", indices))
+            found.append(_error("one-sample-class", row, (
+                f"class {label} has one sample: it cannot be both learned and tested; {_meant(label, members)}add "
+                "samples, merge the class, or drop it"), indices))
         elif given and not any(rows[index].split == "train" for index in indices):
             found.append(_error("class-not-in-train", row, f"class {label} has no sample in the training part of the "
                                                            "split column; put some there, or drop the class", indices))
@@ -153,6 +176,24 @@ def _classes(rows: Sequence[Row], near: Near, among: Sequence[int]) -> list[Find
         found.append(Finding(fault=Fault(kind="one-class", message=f"there is one class only, {next(iter(members))}: "
                                          "nothing can be told apart; check the label column")))
     return found
+
+
+def _meant(label: str, members: Mapping[str, Sequence[int]]) -> str:
+    """Return "did you mean 'x' (11 images)? ..." where another class is written nearly the same, or nothing."""
+    own = same_when_read(label)
+    others: dict[str, str] = {}
+    for name in sorted(members, key=lambda name: len(members[name])):  # the largest of those that read the same
+        if name != label and re.findall(r"\d+", name) == re.findall(r"\d+", label):  # grade 1 is no slip of grade 2
+            others[same_when_read(name)] = name
+    near = get_close_matches(own, others, n=1, cutoff=NEAR_NAME)
+    if not near:
+        return ""
+    name = others[near[0]]
+    return f"did you mean {name!r} ({_images(len(members[name]))})? then correct the label, otherwise "
+
+
+def _images(number: int) -> str:
+    return f"{number} image{'' if number == 1 else 's'}"
 
 
 def _units(rows: Sequence[Row], near: Near, indices: Sequence[int]) -> set[str]:

@@ -1,7 +1,8 @@
 """Faults that the rows of a manifest show before an image is opened: patients, files, duplicates, labels."""
 
 import re
-from collections import defaultdict
+import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -66,7 +67,7 @@ def with_files(rows: list[Row], root: Path, *, existing_only: bool,
 
 
 def structural_faults(rows: Sequence[Row], root: Path, *, labelled: bool, table: bool) -> list[Fault]:
-    """Return what is wrong with labels and duplicates of the rows."""
+    """Return what is wrong with labels, ids and duplicates of the rows."""
     faults = _duplicates(rows, root, labelled=labelled, table=table)
     if not labelled:
         return faults
@@ -74,7 +75,9 @@ def structural_faults(rows: Sequence[Row], root: Path, *, labelled: bool, table:
         if row.label is None:
             faults.append(Fault(kind="empty-label", row=_row(row, table), file=row.image,
                                 message=f"{row.image} has no label; fill it in or delete the row"))
-    return faults + _similar_labels(rows)
+    return [*faults, *_similar(rows, "label", plural="labels", counted="classes"),
+            *_similar(rows, "patient", plural="patients", counted="patients"),
+            *_similar(rows, "group", plural="groups", counted="groups")]
 
 
 def lone_patients(rows: Sequence[Row], *, table: bool) -> list[Fault]:
@@ -122,15 +125,27 @@ def _place(root: Path, image: str) -> str:
     return "/".join(parts)
 
 
-def _similar_labels(rows: Sequence[Row]) -> list[Fault]:
-    spellings: dict[str, set[str]] = defaultdict(set)
+def same_when_read(name: str) -> str:
+    """Return what names share that look the same: without case, blanks, invisible characters, ways to write accents."""
+    seen = unicodedata.normalize("NFKC", name)
+    return "".join(sign for sign in seen.casefold() if not sign.isspace() and unicodedata.category(sign) != "Cf")
+
+
+def _similar(rows: Sequence[Row], attribute: str, *, plural: str, counted: str) -> list[Fault]:
+    """Return a warning for each name of a class, patient or group that is written in more than one way."""
+    spellings: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
-        if row.label is not None:
-            spellings[" ".join(row.label.casefold().split())].add(row.label)
-    return [Fault(kind="similar-labels", severity="warning",
-                  message=f"labels {', '.join(map(repr, sorted(names)))} differ by case or blanks only and count as "
-                          f"{len(names)} classes; make them one if they are")
-            for names in spellings.values() if len(names) > 1]
+        name: str | None = getattr(row, attribute)
+        if name is not None:
+            spellings[same_when_read(name)][name] += 1
+    faults = []
+    for names in spellings.values():
+        if len(names) > 1:
+            told, numbers = ", ".join(map(repr, sorted(names))), " + ".join(str(names[name]) for name in sorted(names))
+            faults.append(Fault(kind=f"similar-{plural}", severity="warning", message=(
+                f"{plural} {told} differ by case, blanks or invisible characters only and count as {len(names)} "
+                f"{counted} ({numbers} rows); make them one if they are")))
+    return faults
 
 
 def _hint(path: Path, listing: dict[Path, dict[str, str]]) -> str:

@@ -136,9 +136,10 @@ def _decoded(content: bytes, encoding: str | None) -> str | Table:
         word = re.search(rb"[^\s,;\t\"]*$", content[begin:fault.start])
         rest = re.match(rb"[^\s,;\t\"]*", content[fault.start:])
         shown = ((word[0] if word else b"") + (rest[0] if rest else b"")).decode("cp1252", "replace")
+        shown = "".join(sign if sign.isprintable() else "\ufffd" for sign in shown)
         return Table().add("encoding", f"byte 0x{content[fault.start]:02x} at position {fault.start - begin + 1} is "
                            f"not {encoding or mark or 'UTF-8'}; it looks like Windows-1252 or Latin-1, where the "
-                           f"word would be {shown!r}; save it as UTF-8 (Excel: 'CSV UTF-8'; or iconv -f CP1252 -t "
+                           f"word would be '{shown}'; save it as UTF-8 (Excel: 'CSV UTF-8'; or iconv -f CP1252 -t "
                            "UTF-8), nothing is guessed", line)
 
 

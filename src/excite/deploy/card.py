@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 DISCLAIMER = "Research and education only; not a medical device."
+_UNPROVEN = "not shown to be better than always answering"  # the evaluation's note that has to be read first
+_TRUSTED = 100  # validation images below which a temperature is too rough
 _SHOWN = ("balanced_accuracy", "auroc_macro", "accuracy", "f1_macro", "kappa", "ece", "brier")
 
 
@@ -36,8 +38,10 @@ def _measured(info: Mapping[str, Any]) -> list[str]:
               if "recall" in one]
     said = (f"Measured on the {found['part']} part: {found['n']} images, {found['n_units']} units "
             f"({found['unit_kind']});")
-    notes = [f"- {_text(note)}" for note in found.get("notes", ())]
-    return ["## How good it is", f"{said} intervals from a bootstrap over these units.", "\n".join(lines),
+    remarks = found.get("notes", ())
+    first = [f"**Beware: {_text(note)}.**" for note in remarks if note.startswith(_UNPROVEN)]
+    notes = [f"- {_text(note)}" for note in remarks if not note.startswith(_UNPROVEN)]
+    return ["## How good it is", *first, f"{said} intervals from a bootstrap over these units.", "\n".join(lines),
             *(["\n".join(notes)] if notes else [])]
 
 
@@ -51,10 +55,12 @@ def _probabilities(info: Mapping[str, Any]) -> list[str]:
     fitted = info["provenance"].get("temperature") or {}
     if info["temperature"] == 1.0 and not fitted:
         return ["## Probabilities", "Not calibrated: the softmax of the network's outputs as they are."]
-    count = f" of {fitted['n']} images" if "n" in fitted else ""
-    lines = [f"Calibrated: the outputs are divided by the temperature {info['temperature']:.3f} before the softmax.",
-             f"It was fitted on the validation part{count}, which also chose the best epoch, so on new data the "
-             "probabilities are likely a little more confident than they should be."]
+    count = f"{fitted['n']} validation images" if "n" in fitted else "the validation part"
+    rough = ": too few to trust" if fitted.get("n", _TRUSTED) < _TRUSTED else ""
+    lines = [f"Calibrated on {count}{rough}.",
+             f"The outputs are divided by the temperature {info['temperature']:.3f} before the softmax.",
+             "The images that it was fitted on also chose the best epoch, so on new data the probabilities are likely "
+             "a little more confident than they should be."]
     if {"nll_before", "nll_after"} <= fitted.keys():
         lines.append(f"There it took the negative log-likelihood from {fitted['nll_before']:.3f} to "
                      f"{fitted['nll_after']:.3f}.")

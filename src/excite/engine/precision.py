@@ -31,9 +31,10 @@ def autocast(precision: str, *, device: str = "cpu") -> torch.autocast:
 def choose(model: nn.Module, task: Task, batch: BatchLike, *, device: str = "cpu") -> Choice:
     """Measure training steps in float32 and bfloat16 side by side and return the faster precision.
 
-    The fastest of a few steps counts, which other work on the machine disturbs least. They run on a copy, on at most
-    8 images, and leave the network and the random state as they were.
+    The fastest of a few steps counts, on a CPU by processor time, which other work on the machine disturbs least. They
+    run on a copy, on at most 8 images, and leave the network and the random state as they were.
     """
+    clock = time.process_time if torch.device(device).type == "cpu" else time.perf_counter
     if not has_bfloat16(device):
         return Choice(name="float32", reason="this processor has no bfloat16", milliseconds={})
     taken: dict[str, list[float]] = {"float32": [], "bfloat16": []}
@@ -41,9 +42,9 @@ def choose(model: nn.Module, task: Task, batch: BatchLike, *, device: str = "cpu
         copy = deepcopy(model).train()
         for round_ in range(ROUNDS + 1):
             for name, times in taken.items():
-                began = time.perf_counter()
+                began = clock()
                 _step(copy, task, batch, name, device)
-                took = (time.perf_counter() - began) * 1e3
+                took = (clock() - began) * 1e3
                 if round_:
                     times.append(took)
     best = {name: round(min(times), 3) for name, times in taken.items()}

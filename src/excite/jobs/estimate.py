@@ -21,6 +21,7 @@ def dry_run(config: TrainConfig, *, progress: Progress | None = None) -> dict[st
     """Return what a training would do, a line a topic, with its reason and a measured time; nothing is kept."""
     progress = progress or silent()
     prepared = prepare(config, progress=progress)
+    progress.say("measuring the time of a few steps")
     seconds = epoch_seconds(prepared)
     optim, schedule, loop = config.optim, config.schedule, config.loop
     epochs = loop.epochs
@@ -39,6 +40,7 @@ def dry_run(config: TrainConfig, *, progress: Progress | None = None) -> dict[st
 
 def epochs_within(prepared: Prepared, minutes: float, *, progress: Progress) -> int:
     """Return how many epochs fit into `minutes`, a tenth kept for evaluation and report."""
+    progress.say("measuring the time of a few steps")
     seconds = epoch_seconds(prepared)
     epochs = int(minutes * 60 * 0.9 / seconds)
     if epochs < 1:

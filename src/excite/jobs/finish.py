@@ -25,6 +25,7 @@ from excite.jobs.prediction_table import cell
 from excite.jobs.prepare import Prepared
 from excite.jobs.run_folder import RunFolder
 from excite.metrics.calibration import fit_temperature, reliability
+from excite.metrics.classification import measure
 from excite.metrics.evaluation import Evaluation
 from excite.models.cost import Cost, count
 from excite.outcome.decode import decode
@@ -53,7 +54,7 @@ def finish(run: RunFolder, prepared: Prepared, fitted: Fit, *, images: bool, sim
     logits, truth = _logits(predictor, prepared, "test", progress)
     report = write_report(run.path / files.REPORT, _report(
         run, prepared, fitted, evaluation, info, temperature=temperature.to_json(),
-        before=reliability(truth, decode(logits, classes=prepared.classes)), simulated=simulated,
+        raw=decode(logits, classes=prepared.classes), truth=truth, simulated=simulated,
         cost={"parameters": cost.parameters, "macs": cost.macs, "milliseconds": _milliseconds(predictor, prepared),
               "threads": predictor.threads, "input": _input(prepared)}), images=images)
     run.log({"event": "done", "best_epoch": fitted.best_epoch, "temperature": temperature.value})
@@ -106,7 +107,7 @@ def _milliseconds(predictor: Predictor, prepared: Prepared) -> float:
 
 
 def _report(run: RunFolder, prepared: Prepared, fitted: Fit, evaluation: Evaluation, info: BundleInfo, *,
-            temperature: dict[str, Any], before: dict[str, Any], cost: dict[str, Any],
+            temperature: dict[str, Any], raw: NDArray[np.float64], truth: NDArray[np.int64], cost: dict[str, Any],
             simulated: bool | None) -> ReportData:
     config, split, manifest = prepared.config, prepared.split, prepared.manifest
     found = read_predictions(run.path / names("test", own=True)[1], prepared.classes)
@@ -115,6 +116,7 @@ def _report(run: RunFolder, prepared: Prepared, fitted: Fit, evaluation: Evaluat
     rows = [place[name] for name in found.files]
     grid, worst = gallery(prepared.cache, prepared.preprocess, rows, found.files, found.truth.tolist(),
                           found.probabilities, prepared.classes)
+    before = measure(truth, raw, prepared.classes)
     return ReportData(
         title=f"{config.model.name} on {manifest.source.stem}", simulated=bool(simulated),
         lead=_lead(prepared, evaluation), classes=prepared.classes, unit_kind=split.unit_kind,
@@ -123,7 +125,9 @@ def _report(run: RunFolder, prepared: Prepared, fitted: Fit, evaluation: Evaluat
         units={part: len({split.units[row] for row in rows}) for part, rows in split.parts.items()},
         recipe=dump_yaml(config), split_notes=(*split.notes, *manifest.notes),
         leaks=[vars(fault) for fault in prepared.leaks], reasons=prepared.reasons,
-        curves={config.schedule.name: fitted.history}, temperature=temperature, reliability_before=before, grid=grid,
+        curves={config.schedule.name: fitted.history}, temperature=temperature, grid=grid,
+        reliability_before=reliability(truth, raw),
+        calibration_before={name: before[name] or 0.0 for name in ("ece", "nll")},
         worst=worst, cost=cost, weights=prepared.weights.text() if prepared.weights else "random values",
         environment=run.read_json(files.ENVIRONMENT), parity=info.parity, limits=_limits(config.augment.enabled),
         next_commands=[(f"excite predict {run.path} IMAGES", "predict files, folders or tables"),

@@ -32,11 +32,19 @@ class Predicted:
     errors: tuple[str, ...]
     counts: dict[str, int]
 
-    def raise_failures(self) -> None:
-        """Raise a DataError (exit code 3) where a file could not be used; the rest was done."""
-        if self.failed:
-            raise DataError(f"{self.failed} of {self.n} files could not be used", why="; ".join(self.errors),
-                            fix="mend or leave out these files; the others are predicted")
+    def raise_failures(self, *, causes: bool = True) -> None:
+        """Raise a DataError (exit code 3) where a file could not be used; the rest was done.
+
+        Args:
+            causes: Name the first ones; False where they were told already.
+        """
+        if not self.failed:
+            return
+        why = "; ".join(self.errors) if causes else None
+        if self.failed == self.n:
+            raise DataError("no file could be used: nothing was predicted", why=why)
+        raise DataError(f"{self.failed} of {self.n} files could not be used", why=why,
+                        fix="mend or leave out these files; the others are predicted")
 
 
 def predict(bundle: str | Path, inputs: Sequence[str | Path], *, out: Path | None = None, features: Path | None = None,
@@ -92,6 +100,8 @@ def gather(inputs: Iterable[str | Path], columns: DataSection) -> Iterator[Path 
         path = Path(text)
         if path.is_dir():
             yield from images_below(path)
+        elif "#" not in path.name and not path.exists():
+            yield FailedPrediction(file=str(path), error=f"{path}: does not exist: check the path")
         elif path.suffix.lower() in TABLES:
             yield from _rows(columns.model_copy(update={"table": path}))
         else:

@@ -17,6 +17,7 @@ from excite.progress import Progress
 
 FEW = 10  # units of a class below which its intervals are rough
 SHOWN = 3  # failed files that an error names
+UNPROVEN = "not shown to be better than always answering"  # how the note begins that has to be read first
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,6 +53,11 @@ class Evaluation:
     reliability: dict[str, list[float] | list[int]]
     notes: tuple[str, ...] = ()
     failed: tuple[dict[str, str], ...] = field(default=())
+
+    @property
+    def unproven(self) -> list[str]:
+        """The notes that say that one answer for every image may be as good."""
+        return [note for note in self.notes if note.startswith(UNPROVEN)]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; a number that is not defined is null and has a note."""
@@ -107,7 +113,8 @@ def evaluate(truth: NDArray[Any], probabilities: NDArray[Any], classes: Sequence
     overall = {name: one for name, one in found.items() if "/" not in name}
     curves = {label: roc(measure.truth == place, measure.probabilities[:, place])
               for place, label in enumerate(measure.classes)}
-    said = [*notes, *_notes(measure, units, overall, unit_kind=unit_kind, resamples=resamples, seed=seed)]
+    said = [*_unproven(measure, overall), *notes,
+            *_notes(measure, units, overall, unit_kind=unit_kind, resamples=resamples, seed=seed)]
     return Evaluation(
         part=part, n=len(measure.truth), n_units=count, unit_kind=unit_kind, classes=measure.classes, metrics=overall,
         per_class=per_class, support=dict(zip(measure.classes, measure.support.tolist(), strict=True)),
@@ -131,6 +138,22 @@ def _explained(name: str, one: Interval, measure: ClassificationMeasure) -> Inte
     else:
         reason = "every image is of this class"
     return Interval(value=None, low=None, high=None, note=f"not defined: {reason}")
+
+
+def _unproven(measure: ClassificationMeasure, overall: dict[str, Interval]) -> list[str]:
+    """Return the note that the network may be no better than one answer for every image; none where it is better."""
+    there = int((measure.support > 0).sum())
+    balanced, accuracy = overall["balanced_accuracy"], overall["accuracy"]
+    if there < 2 or accuracy.value is None:
+        return []
+    share = float(measure.support.max() / measure.support.sum())
+    why = []
+    if balanced.low is None or balanced.low <= 1 / there:
+        why.append(f"balanced accuracy {balanced.text()}, that answer's {1 / there:.3f}")
+    if accuracy.value <= share:
+        why.append(f"accuracy {accuracy.text()}, that answer's {share:.3f}")
+    largest = measure.classes[int(measure.support.argmax())]
+    return [f"{UNPROVEN} {largest}: {'; '.join(why)}"] if why else []
 
 
 def _notes(measure: ClassificationMeasure, units: Sequence[str], overall: dict[str, Interval], *, unit_kind: str,

@@ -111,9 +111,10 @@ def class_counts(counts: Mapping[str, Mapping[str, int]], classes: Sequence[str]
                       label={"train": "training", "val": "validation"}.get(part, part))
             starts = [start + width for start, width in zip(starts, widths, strict=True)]
         for row, total in enumerate(starts):
-            axes.text(total, row, f" {total}", va="center", color=MUTED, fontsize=9)
+            axes.annotate(str(total), (total, row), xytext=(6, 0), textcoords="offset points", va="center", color=MUTED,
+                          fontsize=9)
         axes.invert_yaxis()
-        axes.margins(x=0.08)
+        axes.margins(x=0.12)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         axes.set_xlabel("images")
         figure.legend(loc="outside upper left", ncols=4)

@@ -2,8 +2,10 @@
 
 import base64
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from excite.errors import EnvironmentFault
+from excite.metrics.evaluation import UNPROVEN
 from excite.report import figures, tables
 
 LARGEST = 5_000_000  # bytes of a page
 SIDE, QUALITY = 200, 82  # pixels of a picture's longer side at most, and of JPEG
+TRUSTED = 100  # validation images below which a temperature is too rough
 DISCLAIMER = "For research and education only. This is not a medical device and must not guide care."
 
 
@@ -51,6 +55,7 @@ class ReportData:
         evaluation: `Evaluation.to_json()` of the test part, after the temperature.
         temperature: {"value", "nll_before", "nll_after", "n"}, fitted on the validation part.
         reliability_before: As evaluation["reliability"], before the temperature.
+        calibration_before: {"ece", "nll"} of the test part before the temperature.
         grid: Test predictions as they come.
         worst: The surest mistakes, worst first.
         cost: {"parameters", "macs", "milliseconds", "threads", "input"}; any may be missing.
@@ -59,7 +64,7 @@ class ReportData:
         parity: {"max_abs", "max_rel", "agreement", "n"} of the export against the trained network.
         limits: Sentences beside the standing ones.
         next_commands: (command, what it does).
-        created: When, as text.
+        created: When: an ISO 8601 time, or any text.
     """
 
     title: str
@@ -77,6 +82,7 @@ class ReportData:
     curves: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     temperature: Mapping[str, float] | None = None
     reliability_before: Mapping[str, Any] | None = None
+    calibration_before: Mapping[str, float] | None = None
     grid: Sequence[Picture] = ()
     worst: Sequence[Picture] = ()
     cost: Mapping[str, Any] = field(default_factory=dict)
@@ -122,7 +128,9 @@ def render(data: ReportData, *, images: bool = True, without: str = "") -> str:
     areas = {name: (of.get("auroc") or {}).get("value") for name, of in evaluation["per_class"].items()}
     return template.render(
         data=data, style=style, without=without, evaluation=evaluation, disclaimer=DISCLAIMER,
-        failed=evaluation.get("failed", ()),
+        failed=evaluation.get("failed", ()), created=_when(data.created), calibration=_calibration(data),
+        few=data.temperature is not None and data.temperature["n"] < TRUSTED,
+        notes=[note for note in evaluation["notes"] if not note.startswith(UNPROVEN)],
         tiles=_tiles(data), metrics=tables.metric_rows(evaluation["metrics"]), class_columns=columns,
         class_rows=classes, baseline=tables.baseline(evaluation),
         confusion=tables.confusion_rows(evaluation["confusion"], evaluation["classes"]),
@@ -147,8 +155,10 @@ def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
     units = data.evaluation["n_units"]
     found.append(("Test images", f"{data.evaluation['n']:,}", f"of {units:,} {_plural(data.unit_kind, units)}"))
     if "parameters" in data.cost:
-        found.append(("Parameters", tables.large(data.cost["parameters"]),
-                      f"{data.cost['milliseconds']:.1f} ms an image" if "milliseconds" in data.cost else ""))
+        found.append(("Parameters", tables.large(data.cost["parameters"]), "of the network"))
+    if "milliseconds" in data.cost:
+        found.append(("Speed", f"{data.cost['milliseconds']:.1f}\N{NO-BREAK SPACE}ms",
+                      f"an image{_threads(data.cost)}"))
     return found
 
 
@@ -158,6 +168,7 @@ def _warnings(data: ReportData) -> list[str]:
     if data.simulated:
         found.append("All images here are SIMULATED. The numbers show that the software works and say nothing about "
                      "real images.")
+    found += [f"The network is {note}." for note in data.evaluation["notes"] if note.startswith(UNPROVEN)]
     if data.unit_kind == "image":
         found.append("The data were split BY IMAGE, as was asked for: images of one patient may lie in training and "
                      "test, and the numbers below are likely too good.")
@@ -179,10 +190,35 @@ def _cost(cost: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "input" in cost:
         rows.append(("Input", str(cost["input"])))
     if "milliseconds" in cost:
-        threads = cost.get("threads")
         rows.append(("Measured here", f"{cost['milliseconds']:.1f} ms an image, median, preprocessing left out"
-                     + (f", {threads} thread{'s' if threads != 1 else ''}" if threads else "")))
+                     f"{_threads(cost)}"))
     return rows
+
+
+def _threads(cost: Mapping[str, Any]) -> str:
+    count = cost.get("threads")
+    return f", {count} {_plural('thread', count)}" if count else ""
+
+
+def _calibration(data: ReportData) -> list[dict[str, str]]:
+    """Return what the temperature did to the test part: one row a measure, the verdict in words."""
+    rows = []
+    for key, name in (("ece", "Calibration error, ECE"), ("nll", "Negative log-likelihood")):
+        before = (data.calibration_before or {}).get(key)
+        after = (data.evaluation["metrics"].get(key) or {}).get("value")
+        if before is not None and after is not None:
+            verdict = "worse on the test part" if after > before else "better" if after < before else "the same"
+            rows.append({"name": name, "before": f"{before:.4f}", "after": f"{after:.4f}", "verdict": verdict})
+    return rows
+
+
+def _when(text: str) -> str:
+    """Return an ISO 8601 time with a zone as 2026-11-23 21:50 UTC; other text as it is."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return text if time.tzinfo is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _shown(one: Picture) -> dict[str, Any]:
@@ -191,8 +227,9 @@ def _shown(one: Picture) -> dict[str, Any]:
     image, stream = Image.fromarray(np.ascontiguousarray(pixels)), io.BytesIO()
     image.thumbnail((SIDE, SIDE))
     image.save(stream, "JPEG", quality=QUALITY)
-    return {"file": one.file, "truth": one.truth, "label": one.label, "right": one.truth == one.label,
-            "percent": f"{100 * one.probability:.0f} %", "width": image.width, "height": image.height,
+    return {"file": one.file, "short": "/".join(re.split(r"[/\\]", one.file)[-2:]), "truth": one.truth,
+            "label": one.label, "right": one.truth == one.label, "percent": f"{100 * one.probability:.0f} %",
+            "width": image.width, "height": image.height,
             "source": "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()}
 
 

@@ -6,29 +6,32 @@ from typing import Any
 
 # name: (what it is called, what it means, whether more is better and it lies in 0..1)
 METRICS = {
-    "balanced_accuracy": ("Balanced accuracy", "mean of the classes' recalls: every class counts alike", True),
+    "balanced_accuracy": ("Balanced accuracy", "mean of the classes' recalls (also: recall, macro)", True),
     "auroc_macro": ("AUROC, macro", "chance that an image of a class is ranked above one of another; mean of classes",
                     True),
-    "accuracy": ("Accuracy", "share of images that are right", True),
+    "accuracy": ("Accuracy", "share of images that are right (also: recall, weighted)", True),
     "f1_macro": ("F1, macro", "harmonic mean of precision and recall; mean of classes", True),
     "precision_macro": ("Precision, macro", "of what is called a class, the share that is; mean of classes", True),
-    "recall_macro": ("Recall, macro", "of a class, the share that is found; mean of classes", True),
     "ap_macro": ("Average precision, macro", "area under precision against recall; mean of classes", True),
     "kappa": ("Cohen's kappa", "agreement beyond chance", True),
     "f1_weighted": ("F1, weighted", "by class size: the large classes decide", True),
     "precision_weighted": ("Precision, weighted", "by class size", True),
-    "recall_weighted": ("Recall, weighted", "by class size; the same number as accuracy", True),
     "ece": ("Calibration error, ECE", "mean gap between stated probability and accuracy; less is better", False),
     "brier": ("Brier score", "squared error of the probabilities; less is better", False),
     "nll": ("Negative log-likelihood", "less is better", False),
 }
+TWINS = {"recall_macro": "balanced_accuracy", "recall_weighted": "accuracy"}  # one number under two names
 PER_CLASS = {"precision": "Precision", "recall": "Recall (sensitivity)", "specificity": "Specificity", "f1": "F1",
              "auroc": "AUROC", "ap": "Average precision"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class MetricRow:
-    """One number with its interval; low, value and high in percent of the bar, or None without one."""
+    """One number with its interval; low, value and high in percent of the bar, or None without one.
+
+    Args:
+        scaled: More is better, and it lies in 0..1: it stands in the table that has bars.
+    """
 
     name: str
     meaning: str
@@ -36,6 +39,7 @@ class MetricRow:
     interval: str
     bar: tuple[float, float, float] | None
     defined: bool
+    scaled: bool
 
 
 def number(metric: Mapping[str, Any] | None, *, digits: int = 3) -> tuple[str, str]:
@@ -50,7 +54,8 @@ def number(metric: Mapping[str, Any] | None, *, digits: int = 3) -> tuple[str, s
 
 def metric_rows(metrics: Mapping[str, Mapping[str, Any]]) -> list[MetricRow]:
     """Return the whole set's metrics in order of importance; those nobody described come last, as they are."""
-    order = [name for name in METRICS if name in metrics] + [name for name in metrics if name not in METRICS]
+    order = [name for name in METRICS if name in metrics]
+    order += [name for name in metrics if name not in METRICS and TWINS.get(name) not in metrics]
     rows = []
     for key in (name for name in order if "/" not in name):
         name, meaning, barred = METRICS.get(key, (key.replace("_", " "), "", False))
@@ -62,7 +67,7 @@ def metric_rows(metrics: Mapping[str, Mapping[str, Any]]) -> list[MetricRow]:
             low, middle, high = (100 * min(1.0, max(0.0, value if end is None else end)) for end in ends)
             bar = (low, middle, high)
         rows.append(MetricRow(name=name, meaning=meaning, text=text, interval=interval, bar=bar,
-                              defined=value is not None))
+                              defined=value is not None, scaled=barred))
     return rows
 
 
@@ -119,8 +124,8 @@ def flat(facts: Mapping[str, Any], *, prefix: str = "") -> list[tuple[str, str]]
 
 
 def large(value: float) -> str:
-    """Return 3,504,872 as 3.50 million and the like."""
-    for size, word in ((1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
+    """Return 3,504,872 as 3.50 million and the like, 700,756 as it is; the text never wraps."""
+    for size, word in ((1e9, "billion"), (1e6, "million")):
         if abs(value) >= size:
-            return f"{value / size:.2f} {word}"
-    return f"{value:.0f}"
+            return f"{value / size:.2f}\N{NO-BREAK SPACE}{word}"
+    return f"{value:,.0f}"
