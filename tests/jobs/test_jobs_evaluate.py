@@ -108,6 +108,17 @@ def test_a_file_that_cannot_be_read_is_listed_and_the_rest_is_done(run: MadeRun)
     assert kept.truth.tolist() == [CLASSES.index(run.labels[line - 2]) for line in kept.lines]
 
 
+def test_a_picture_that_is_not_the_one_of_the_run_is_left_out_and_told(run: MadeRun) -> None:
+    run.files[20].write_bytes(run.files[0].read_bytes())  # a training picture in the place of a test picture
+    found = evaluate(run.folder)
+    assert found.n == 11 and [Path(one["file"]).name for one in found.failed] == ["scan 20.png"]
+    assert "not the picture that the run split" in found.failed[0]["error"]
+    for file in run.files[18:30]:
+        file.write_bytes(run.files[0].read_bytes())
+    with pytest.raises(DataError, match="no image can be evaluated .*not the picture that the run split"):
+        evaluate(run.folder)
+
+
 def test_another_table_has_its_own_units_and_writes_only_where_told(run: MadeRun, tmp_path: Path) -> None:
     new = pictures(tmp_path / "new", 9, seed=8)
     other = table(tmp_path / "clinic.csv", [(file, CLASSES[place % 3], f"00{place // 3}") for place, file in

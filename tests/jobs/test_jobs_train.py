@@ -250,7 +250,7 @@ def test_a_picture_in_two_parts_is_told(made: Made) -> None:
         notes = [event["text"] for event in run.events() if event.get("topic") == "leak"]
     assert len(notes) == 1 and wanted in notes[0]
     assert any(text.startswith("LEAK: ") and wanted in text for text in made.told)
-    assert wanted in made.run.report.read_text(encoding="utf-8")
+    assert '<th scope="row">same-pixels-in-two-splits</th><td>' + wanted in made.run.report.read_text(encoding="utf-8")
 
 
 def test_out_may_be_text(made: Made, tmp_path: Path, begun: Callable[..., object]) -> None:

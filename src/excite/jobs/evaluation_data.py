@@ -10,7 +10,7 @@ from typing import Any
 
 from excite.data.fault import Fault
 from excite.data.manifest import Manifest, scan_manifest
-from excite.data.reading import read_bytes
+from excite.data.reading import decode, read_bytes
 from excite.data.row import Row
 from excite.data.sections import DataSection
 from excite.data.split import PARTS, Split
@@ -71,26 +71,30 @@ def part_of_run(run: Path, name: str) -> Part:
     if not chosen:
         raise DataError(f"the run has no {name} part", where=run, fix="evaluate another: --split, or --data TABLE")
     good, failed = _usable(manifest, [fault for fault in faults if fault.kind not in OF_SPLIT], chosen)
-    _refuse_changed(run, manifest, good)
+    changed = _changed(run, manifest, good)
+    failed += [{"file": manifest.rows[row].image, "error": why} for row, why in changed.items()]
+    good = [row for row in good if row not in changed]
+    if changed and not good:
+        raise DataError("no image can be evaluated", where=run, why=failed[-1]["error"],
+                        fix="put the old files back, or measure other data with --data TABLE")
     notes = [*_of_part(name), *_logged_leaks(run), *split.notes]
     return _part(name, manifest, good, [split.units[row] for row in good], split.unit_kind, notes, failed)
 
 
-def _refuse_changed(run: Path, manifest: Manifest, rows: Sequence[int]) -> None:
-    """Raise where a picture is not the one that the run split: its numbers would be those of other data."""
+def _changed(run: Path, manifest: Manifest, rows: Sequence[int]) -> dict[int, str]:
+    """Return the rows whose picture is not the one that the run split, with the reason: they are other data."""
     known = [str(value).split()[0] for value in _read(run / files.HASHES).values()]
-    changed = []
+    found = {}
     for row in rows:
+        path = manifest.path(manifest.rows[row])
         try:
-            content = hashlib.sha256(read_bytes(manifest.path(manifest.rows[row]))).hexdigest()
-        except DataError:  # the prediction tells of it
+            content = read_bytes(path)
+            if row < len(known) and not known[row].startswith(hashlib.sha256(content).hexdigest()):
+                decode(content, path)  # one that cannot be read at all is told of by the prediction
+                found[row] = f"{path}: not the picture that the run split: its sha256 is not that in hashes.json"
+        except DataError:
             continue
-        if row < len(known) and not known[row].startswith(content):
-            changed.append(manifest.rows[row].image)
-    if changed:
-        raise DataError(f"{len(changed)} pictures changed since the run began: {', '.join(changed[:3])}", where=run,
-                        why="their sha256 is not that in hashes.json",
-                        fix="put the old files back, or measure other data with --data TABLE")
+    return found
 
 
 def part_of_table(section: DataSection, split: str | None) -> Part:

@@ -111,6 +111,7 @@ def prepare(config: TrainConfig, *, model: nn.Module | None = None, progress: Pr
     balanced = config.loop.sampler == "balanced"  # every class is drawn alike: weights on top would count it twice
     task = ClassificationTask(classes, config.loss, [1] * len(counts) if balanced else counts)
     reasons = {
+        "table": "; ".join(manifest.notes) or "as it is",
         "task": f"classification of {len(classes)} classes ({', '.join(classes)}): the table's labels",
         "network": reason,
         "size": f"{section.size} x {section.size}, {section.mode}; {why_normalised}",

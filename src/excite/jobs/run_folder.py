@@ -91,11 +91,14 @@ class RunFolder:
         """Write `data` as JSON; a number that is not finite is an error."""
         return self.write(name, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
-    def read_json(self, name: str) -> Any:
-        """Return what a JSON file of the run holds."""
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Return what a JSON file of the run holds by name."""
         file = self.path / name
         try:
-            return json.loads(file.read_text(encoding="utf-8"))
+            found = json.loads(file.read_text(encoding="utf-8"))
+            if not isinstance(found, dict) or not found:
+                raise ValueError("it holds no values by name")
+            return found
         except (OSError, ValueError) as fault:
             raise EnvironmentFault("a file of the run is missing or damaged", where=file, why=str(fault),
                                    fix="start again in a new folder with --out") from None

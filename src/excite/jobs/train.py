@@ -12,7 +12,7 @@ from excite.data.manifest import Manifest
 from excite.data.split import Split
 from excite.engine.loop import Fit, fit
 from excite.engine.signals import StopFlag
-from excite.errors import ExciteError, Interrupted
+from excite.errors import EnvironmentFault, ExciteError, Interrupted
 from excite.jobs import run_folder as files
 from excite.jobs.environment import environment
 from excite.jobs.estimate import epochs_within
@@ -131,6 +131,9 @@ def _fit(run: RunFolder, prepared: Prepared, config: TrainConfig, progress: Prog
 
 def _same_config(run: RunFolder, config: TrainConfig) -> TrainConfig:
     """Return the run's own config after checking that the asked one is the same."""
+    if not (run.path / files.CONFIG).read_text(encoding="utf-8", errors="replace").strip():
+        raise EnvironmentFault("a file of the run is damaged", where=run.path / files.CONFIG, why="it is empty",
+                               fix="start again in a new folder with --out")
     stored = load_config(TrainConfig, run.path / files.CONFIG).model_dump(mode="json")
     asked = config.model_dump(mode="json")
     epochs = stored["loop"]["epochs"]
