@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from excite.outcome.prediction import ClassPrediction, FailedPrediction
 from PIL import Image
 from scipy.special import softmax
 
@@ -18,6 +17,7 @@ from excite.data.sections import PreprocessSection
 from excite.deploy.bundle import update_bundle
 from excite.deploy.runtime import Predictor
 from excite.errors import DataError, ModelError, UsageError
+from excite.outcome.prediction import ClassPrediction, FailedPrediction
 
 
 @pytest.fixture(scope="module")
