@@ -93,3 +93,17 @@ def test_no_table_is_a_usage_error() -> None:
 
     with pytest.raises(UsageError, match="no table of images is given"):
         prepare(TrainConfig())
+
+
+@pytest.mark.slow
+@pytest.mark.real
+def test_imported_weights_bring_their_normalisation_and_licence(table: Path, real_data: Path) -> None:
+    """An import rewrites the file: its own sha256 is no published one, and it has to be known all the same."""
+    from excite.weights.intake import take_in
+
+    file = real_data / "weights" / "mobilenet_v2-imagenet-dequantised.safetensors"
+    stored = take_in(file).path
+    asked = {"model.options": {}, "model.weights": str(stored)}
+    found = prepare(small_config(table, **asked))
+    assert list(found.preprocess.to_json()["mean"]) == [0.5] * 3 and found.licence == "Apache-2.0"
+    assert found.weights is not None and found.weights.percent == 100

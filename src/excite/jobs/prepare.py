@@ -25,9 +25,8 @@ from excite.models.classifier import create_model
 from excite.models.registry import BACKBONES
 from excite.progress import Progress, silent
 from excite.tasks.classification import ClassificationTask
-from excite.weights.catalog import recognise
 from excite.weights.load import LoadReport, load_weights
-from excite.weights.store import digest, resolve
+from excite.weights.store import resolve, row_of
 
 
 @dataclass(kw_only=True)
@@ -45,16 +44,9 @@ class Prepared:
     model: nn.Module
     model_record: dict[str, object]
     weights: LoadReport | None
+    licence: str | None  # of the weights that the network starts from
     task: ClassificationTask
     reasons: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def licence(self) -> str | None:
-        """Return the licence of the weights that the network starts from, where it is known."""
-        if self.weights is None:
-            return None
-        row = recognise(self.weights.sha256) if self.weights.sha256 else None
-        return row.licence if row else "unknown: a file of your own"
 
     def loader(self, part: str, *, train: bool = False) -> Loader:
         """Return the batches of a part, augmented and shuffled where `train`."""
@@ -122,7 +114,8 @@ def prepare(config: TrainConfig, *, model: nn.Module | None = None, progress: Pr
     }
     return Prepared(config=config, manifest=manifest, classes=classes, labels=labels, split=split,
                     leaks=leaks(manifest, split, cache.fingerprints), cache=cache, preprocess=preprocess, model=model,
-                    model_record=record, weights=weights, task=task, reasons=reasons)
+                    model_record=record, weights=weights, task=task, reasons=reasons,
+                    licence=_licence(file))
 
 
 def build_model(config: TrainConfig, file: Path | None, *,
@@ -216,11 +209,16 @@ def _classes(manifest: Manifest, wanted: tuple[str, ...] | None) -> tuple[str, .
 def _normalisation(config: TrainConfig, file: Path | None) -> tuple[PreprocessSection, str]:
     """Return the preprocessing, with the mean and std that the weights in `file` were trained with."""
     section = config.preprocess
-    row = recognise(digest(file)) if file else None
+    row = row_of(file) if file else None
     if row is None or {"mean", "std"} & section.model_fields_set or section.channels != 3:
         return section, "normalised as the config says"
     expected = {name: tuple(row.preprocessing[name]) for name in ("mean", "std")}
     return section.model_copy(update=expected), "normalised as the weights expect"
+
+
+def _licence(file: Path | None) -> str | None:
+    row = row_of(file) if file else None
+    return row.licence if row else "unknown: a file of your own" if file else None
 
 
 def _sizes(split: Split) -> str:

@@ -164,6 +164,11 @@ def _not_at_hand(row: Row) -> EnvironmentFault:
                             fix=f"choose one: {first}; --weights FILE; --weights none")
 
 
+def row_of(path: Path) -> Row | None:
+    """Return the catalog's row for a file, published or converted by an import; None for one of the user's own."""
+    return recognise(digest(path)) or recognise(metadata(path).get("source_sha256", ""))
+
+
 def digest(path: Path) -> str:
     """Return the sha256 of a file, in hex."""
     with path.open("rb") as stream:
