@@ -28,6 +28,7 @@ $(PEERS)/.installed: pyproject.toml constraints.txt
 
 demo: install
 	$(BIN)/excite demo --out demo
+	@echo "(excite is $(BIN)/excite; 'source $(BIN)/activate' puts it on the path)"
 
 lint: install
 	$(BIN)/ruff check .
