@@ -31,7 +31,7 @@ demo: install
 	@echo "(excite is $(BIN)/excite; 'source $(BIN)/activate' puts it on the path)"
 
 lint: install
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/mypy
 
 check: lint
