@@ -11,8 +11,8 @@ _BLOCK, _KEPT = 2**30, 2**31 - 1
 def keep_freed_memory() -> bool:
     """Tell glibc to serve large blocks from memory that it has, in place of mapping fresh pages each time.
 
-    Every fresh page is zeroed by the kernel: a third of the time of a training step on a CPU goes there
-    (benchmarks/memory.py). Of another C library nothing is asked; returns whether it was told.
+    Every fresh page is zeroed by the kernel: a quarter of the processor time of a training step went there
+    (benchmarks/memory.py, MobileNetV2). Of another C library nothing is asked; returns whether it was told.
     """
     if not sys.platform.startswith("linux"):
         return False
