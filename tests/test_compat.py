@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from excite.compat import SEBottleneck, SEModule, UltrasoundDataset, calculate_metrics, predict_image
 from excite.errors import DataError, ModelError, UsageError
+from excite.layers.conv import ConvNormAct
 from excite.layers.residual import Residual
 from excite.models.resnet import bottleneck
 from excite.weights.keymap import to_excite
@@ -183,7 +184,7 @@ def test_a_plain_blocks_weights_load_with_their_statistics_and_only_the_gate_is_
     """The documents copied affine weights and left the running statistics behind."""
     torch.manual_seed(0)
     x = torch.randn(4, 64, 8, 8)
-    plain = measured(Residual(bottleneck(64, 16, 64), nn.Identity(), act=nn.ReLU(inplace=True)), x)
+    plain = measured(Residual(bottleneck(ConvNormAct, 64, 16, 64).branch, nn.Identity(), act=nn.ReLU(inplace=True)), x)
     block = SEBottleneck(64, 16).eval()
     state = block.state_dict()
     missing, unexpected = block.load_state_dict(

@@ -18,7 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "registry": {"errors"},
     "config": {"errors", "registry"},
     "layers": BASE,
-    "weights": BASE,
+    "weights": BASE | {"layers"},
     "metrics": BASE,
     "data": BASE,
     "outcome": BASE,

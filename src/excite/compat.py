@@ -17,6 +17,7 @@ from excite.data.reading import read
 from excite.data.sample import Sample
 from excite.data.sections import PreprocessSection
 from excite.errors import DataError, UsageError
+from excite.layers.conv import ConvNormAct
 from excite.layers.residual import Residual
 from excite.metrics.classification import measure
 from excite.models.resnet import EXPANSION, bottleneck
@@ -69,7 +70,7 @@ class SEBottleneck(Residual):
         if downsample is None and (stride != 1 or inplanes != out):
             raise UsageError(f"downsample must be given, because the block goes from {inplanes} to {out} channels "
                              f"with stride {stride}", fix="pass a 1x1 convolution of that stride, and its norm")
-        super().__init__(bottleneck(inplanes, planes, out, stride=stride),
+        super().__init__(bottleneck(ConvNormAct, inplanes, planes, out, stride=stride).branch,
                          nn.Identity() if downsample is None else downsample,
                          attention=SEModule(out, reduction), act=nn.ReLU(inplace=True))
 

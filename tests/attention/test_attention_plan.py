@@ -5,15 +5,20 @@ from excite.attention.plan import AttentionPlan, residual
 from excite.attention.registry import ATTENTION
 from excite.attention.se import SqueezeExcitation
 from excite.errors import UsageError
+from excite.layers.residual import Widths
+
+ALIKE, WIDER = Widths(16, 16, 16, 16, 16), Widths(16, 24, 64, 64, 64)
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"kind": "sse"}, "unknown attention 'sse'; did you mean 'se'"),
-    ({"position": "before"}, "attention position must be one of standard, pre, post, identity, got 'before'"),
+    ({"position": "before"}, "position must be one of standard, pre, post, identity, inner, tail, got 'before'"),
     ({"start": "half"}, "start must be 'paper' or 'open', got 'half'"),
     ({"options": {"reductoin": 8}}, "attention 'se' has no option 'reductoin'; did you mean 'reduction'"),
     ({"options": {"channels": 8}}, "attention 'se' has no option 'channels'"),
-    ({"stages": ()}, "must name at least one stage, got none"),
+    ({"stages": ()}, "attention stages must name at least one, in a tuple, got 'none'"),
+    ({"blocks": "3.*"}, "attention blocks must name at least one, in a tuple, got '3.*'"),
+    ({"position": "tail", "stages": (1,)}, "attention at the tail has no stages"),
 ])
 def test_what_is_wrong_in_a_plan_is_named_when_it_is_made(arguments, message):
     with pytest.raises(UsageError, match=message):
@@ -39,14 +44,14 @@ def test_a_tuple_is_one_value_a_stage():
 
 def test_stages_that_are_not_planned_get_none():
     plan = AttentionPlan(stages=(1,))
-    made = [residual(plan, stage, nn.Identity(), nn.Identity(), (16, 16), dims=2) for stage in range(3)]
+    made = [residual(plan, stage, 0, nn.Identity(), nn.Identity(), ALIKE, dims=2) for stage in range(3)]
     assert [block.attention is not None for block in made] == [False, True, False]
 
 
 def test_before_the_branch_the_gate_has_the_blocks_input_channels():
-    made = residual(AttentionPlan(position="pre"), 0, nn.Identity(), nn.Identity(), (16, 64), dims=2)
+    made = residual(AttentionPlan(position="pre"), 0, 0, nn.Identity(), nn.Identity(), WIDER, dims=2)
     assert made.attention.excite.out_channels == 16
-    made = residual(AttentionPlan(position="post"), 0, nn.Identity(), nn.Identity(), (16, 64), dims=2)
+    made = residual(AttentionPlan(position="post"), 0, 0, nn.Identity(), nn.Identity(), WIDER, dims=2)
     assert made.attention.excite.out_channels == 64
 
 

@@ -65,15 +65,15 @@ def test_one_form_never_loads_into_the_other(saved, own, strict):
     state = SqueezeExcitation(16, start=saved).state_dict()
     gate = SqueezeExcitation(16, start=own)
     before = copy.deepcopy(gate.state_dict())
-    with pytest.raises(ModelError, match=rf"gates with scale \d.*build the network with start='{saved}'"):
+    with pytest.raises(ModelError, match=rf"a network with start=.*build the network with start='{saved}'"):
         gate.load_state_dict(state, strict=strict)
     assert all(torch.equal(value, before[key]) for key, value in gate.state_dict().items())
 
 
 def test_weights_without_their_form_are_refused_and_a_state_without_gates_is_not():
     state = SqueezeExcitation(16).state_dict()
-    del state["scale"]
-    with pytest.raises(ModelError, match="gates come without their form.*1 for published weights"):
+    del state["form"]
+    with pytest.raises(ModelError, match="gates come without their form.*load them with excite.load_weights"):
         SqueezeExcitation(16).load_state_dict(state, strict=False)
     holder = torch.nn.ModuleDict({"attention": SqueezeExcitation(16)})
     assert holder.load_state_dict({}, strict=False).missing_keys
@@ -81,7 +81,7 @@ def test_weights_without_their_form_are_refused_and_a_state_without_gates_is_not
 
 def test_moves_copies_and_saves_whole(tmp_path):  # T3-2, T3-3
     se = SqueezeExcitation(16, start="open").double()
-    assert {value.dtype for value in se.state_dict().values()} == {torch.float64}
+    assert {value.dtype for value in se.parameters()} == {torch.float64}
     twin = copy.deepcopy(se)
     torch.nn.init.ones_(twin.excite.bias)
     assert float(se.excite.bias.detach().abs().max()) == 0
@@ -99,6 +99,6 @@ def test_equals_timms_module_given_its_weights():
     ours = SqueezeExcitation(64).double()
     ours.load_state_dict({"squeeze.weight": theirs.fc1.weight, "squeeze.bias": theirs.fc1.bias,
                           "excite.weight": theirs.fc2.weight, "excite.bias": theirs.fc2.bias,
-                          "scale": torch.tensor(1.0)})
+                          "form": ours.form})
     with torch.no_grad():
         assert_equal(ours(x), theirs(x))

@@ -3,9 +3,10 @@ import torch
 from torch import nn
 
 from excite.errors import UsageError
-from excite.layers.conv import ConvNormAct, make_divisible
+from excite.layers.conv import ConvNormAct
 from excite.layers.dims import axes, conv, max_pool, norm
 from excite.layers.initialise import kaiming_fan_out
+from excite.layers.width import make_divisible
 
 
 @pytest.mark.parametrize("pick", [conv, norm, max_pool, axes])

@@ -29,7 +29,7 @@ def test_a_volume_is_pooled_in_the_plane_as_an_image(depth):
 
 
 def test_a_map_too_small_for_the_ceil_pool_is_a_clear_error():
-    with pytest.raises(DataError, match=r"maps of at least 2 x 2, got 1 x 5; give images of at least 3 x 3 pixels"):
+    with pytest.raises(DataError, match=r"maps of at least 2 x 2, got 1 x 5; give images of at least 3 pixels a side"):
         MaxPool(ceil=True)(torch.rand(1, 1, 1, 5))
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from excite.errors import ModelError
+from excite.layers.form import told
 from excite.models.classifier import create_model
 from excite.weights.keymap import LAYOUTS, guess_layout, to_excite
 
@@ -86,7 +87,7 @@ def test_a_name_that_no_rule_knows_is_kept(model_name, layout, keys):
 
 def test_every_name_of_the_network_is_hit_once():
     model = create_model("se_resnext50_32x4d")
-    keys = {key for key in model.state_dict() if not key.endswith((".scale", ".position", ".form"))}
+    keys = {key for key in model.state_dict() if not key.endswith((".position", ".form"))}
     cadene = named("layer0.conv1.weight", *(f"layer0.bn1.{leaf}" for leaf in LEAVES), "last_linear.weight",
                    "last_linear.bias")
     for layer, blocks in enumerate((3, 4, 6, 3), start=1):
@@ -105,16 +106,19 @@ LEAVES = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"
 
 def test_published_gates_come_with_their_form_and_place():
     mapped = to_excite(named("layer1.0.se_module.fc2.weight"), model_name="se_resnet50", layout="cadene")
-    assert float(mapped["backbone.stages.0.0.attention.scale"]) == 1
-    assert int(mapped["backbone.stages.0.0.attention.position"]) == 0
+    assert told(mapped["backbone.stages.0.0.attention.form"])["start"] == "paper"
+    assert told(mapped["backbone.stages.0.0.attention.position"]) == {"position": "standard"}
 
 
 @pytest.mark.parametrize(("model_name", "key", "layout", "form"), [
-    ("resnet50", "conv1.weight", "torchvision", [0, 0]), ("se_resnet50", "layer0.conv1.weight", "cadene", [1, 1]),
-    ("se_resnet50", "layer0.conv1.weight", "timm", [1, 1]), ("se_resnet50", "layer1.0.se.fc1.weight", "timm", [0, 0]),
-    ("se_resnext50_32x4d", "layer0.conv1.weight", "cadene", [0, 1])])
+    ("resnet50", "conv1.weight", "torchvision", ("conv2", "False")),
+    ("se_resnet50", "layer0.conv1.weight", "cadene", ("conv1", "True")),
+    ("se_resnet50", "layer0.conv1.weight", "timm", ("conv1", "True")),
+    ("se_resnet50", "layer1.0.se.fc1.weight", "timm", ("conv2", "False")),
+    ("se_resnext50_32x4d", "layer0.conv1.weight", "cadene", ("conv2", "True"))])
 def test_what_a_layout_implies_of_stride_and_pool_is_added(model_name, key, layout, form):
-    assert to_excite(named(key), model_name=model_name, layout=layout)["backbone.form"].tolist() == form
+    found = told(to_excite(named(key), model_name=model_name, layout=layout)["backbone.form"])
+    assert (found["stride_in"], found["ceil_pool"]) == form
 
 
 def test_torchvisions_resnet_is_refused_by_the_caffe_form_and_taken_by_its_own():
@@ -122,7 +126,7 @@ def test_torchvisions_resnet_is_refused_by_the_caffe_form_and_taken_by_its_own()
     back = {key.replace("backbone.stem.conv", "conv1"): value for key, value in donor.state_dict().items()
             if key == "backbone.stem.conv.weight"}
     mapped = to_excite(back, model_name="se_resnet50", layout="torchvision")
-    with pytest.raises(ModelError, match="stride_in='conv2' and ceil_pool=False, this one has stride_in='conv1'"):
+    with pytest.raises(ModelError, match="ceil_pool='False', stride_in='conv2', this one has ceil_pool='True'"):
         create_model("se_resnet50", num_classes=2).load_state_dict(mapped, strict=False)
     create_model("se_resnet50", num_classes=2, stride_in="conv2").load_state_dict(mapped, strict=False)
 

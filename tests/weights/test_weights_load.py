@@ -112,7 +112,7 @@ def test_gates_that_the_source_lacks_stay_fresh_and_half_of_them_are_refused() -
 
 def test_gates_of_one_form_do_not_load_into_the_other() -> None:
     paper = small(attention=AttentionPlan(kind="se", start="paper"))
-    with pytest.raises(ModelError, match=r"attention\.scale: gates of scale 1 in the source, 2 in the network"):
+    with pytest.raises(ModelError, match=r"attention\.form: start='paper' in the source, 'open' in the network"):
         load_weights(small(attention=AttentionPlan(kind="se", start="open")), paper.state_dict())
 
 

@@ -1,17 +1,21 @@
-"""Where attention goes in a network: which kind, at which position, in which stages."""
+"""Where attention goes in a network: which kind, at which position, in which stages and blocks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import get_args
+from fnmatch import fnmatchcase
+from typing import Literal, get_args
 
 from torch import nn
 
 import excite.attention.se  # noqa: F401
 from excite.attention.registry import ATTENTION
-from excite.attention.start import Start, check_start
 from excite.errors import UsageError
+from excite.layers.gate import Start
 from excite.layers.options import check_options
-from excite.layers.residual import Position, Residual
+from excite.layers.residual import Join, Position, Residual, Widths
+
+Place = Position | Literal["tail"]
+PLACES: tuple[str, ...] = (*get_args(Position), "tail")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +24,10 @@ class AttentionPlan:
 
     Args:
         kind: A name of the attention registry.
-        position: Where in a block: "standard", "pre", "post" or "identity"; see Residual.
+        position: Where in a block: "standard", "pre", "post", "identity" or "inner", see Residual; or "tail", one
+            attention for the whole network, on its last map.
         stages: Indices of the stages that get it, counted from 0; None is every stage.
+        blocks: Names of the blocks that get it, "stage.block", with * and ?: ("3.*", "2.5"); None is every block.
         start: "paper", the published form; "open": exactly 1 at first, for pretrained networks.
         options: Arguments of the attention; a tuple is one value a stage.
 
@@ -30,21 +36,28 @@ class AttentionPlan:
     """
 
     kind: str = "se"
-    position: Position = "standard"
+    position: Place = "standard"
     stages: tuple[int, ...] | None = None
+    blocks: tuple[str, ...] | None = None
     start: Start = "paper"
     options: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_options(f"attention {self.kind!r}", ATTENTION[self.kind], self.options,
                       fixed=("channels", "dims", "start"))
-        if self.position not in get_args(Position):
-            raise UsageError(f"attention position must be one of {', '.join(get_args(Position))}, "
-                             f"got {self.position!r}")
-        check_start(self.start)
-        if self.stages is not None and not self.stages:
-            raise UsageError("attention stages must name at least one stage, got none",
-                             fix="stages=None is every stage; attention=None is no attention")
+        if self.position not in PLACES:
+            raise UsageError(f"attention position must be one of {', '.join(PLACES)}, got {self.position!r}")
+        if self.start not in get_args(Start):
+            raise UsageError(f"start must be 'paper' or 'open', got {self.start!r}",
+                             fix="'open' keeps a pretrained network's outputs at first")
+        for name, chosen in (("stages", self.stages), ("blocks", self.blocks)):
+            if chosen is None:
+                continue
+            if not chosen or isinstance(chosen, str):
+                raise UsageError(f"attention {name} must name at least one, in a tuple, got {chosen or 'none'!r}",
+                                 fix=f"{name}=None is every one; attention=None is no attention")
+            if self.position == "tail":
+                raise UsageError(f"attention at the tail has no {name}", fix=f"leave {name} out")
 
     def check(self, stages: int) -> None:
         """Raise a UsageError where the plan does not fit a network of so many stages."""
@@ -53,20 +66,32 @@ class AttentionPlan:
             raise UsageError(f"attention stages must be 0 to {stages - 1}, got {', '.join(map(str, wrong))}",
                              fix="stages are counted from 0")
         for name, value in self.options.items():
-            if isinstance(value, tuple) and len(value) != stages:
+            if not isinstance(value, tuple):
+                continue
+            if self.position == "tail":
+                raise UsageError(f"attention option {name!r} must be one value at the tail, got {len(value)}")
+            if len(value) != stages:
                 raise UsageError(f"attention option {name!r} has {len(value)} values, the network has {stages} stages",
                                  fix="give one value a stage, or one for all")
 
-    def build(self, channels: int, stage: int, *, dims: int) -> nn.Module:
+    def covers(self, stage: int, block: int) -> bool:
+        """Return whether a block, counted in its stage from 0, gets the attention."""
+        if self.position == "tail" or (self.stages is not None and stage not in self.stages):
+            return False
+        return self.blocks is None or any(fnmatchcase(f"{stage}.{block}", pattern) for pattern in self.blocks)
+
+    def build(self, channels: int, stage: int = 0, *, dims: int) -> nn.Module:
         """Return the attention for a map of `channels` in `stage`."""
         options = {name: value[stage] if isinstance(value, tuple) else value for name, value in self.options.items()}
         return ATTENTION[self.kind](channels, dims=dims, start=self.start, **options)
 
 
-def residual(plan: AttentionPlan | None, stage: int, branch: nn.Module, shortcut: nn.Module | None,
-             channels: tuple[int, int], *, dims: int, act: nn.Module | None = None) -> Residual:
-    """Join `branch` and `shortcut` as `plan` says for `stage`; `channels` are (in, out)."""
-    if plan is None or (plan.stages is not None and stage not in plan.stages):
-        return Residual(branch, shortcut, act=act)
-    attention = plan.build(channels[0] if plan.position == "pre" else channels[1], stage, dims=dims)
-    return Residual(branch, shortcut, attention=attention, position=plan.position, act=act)
+def residual(plan: AttentionPlan | None, stage: int, block: int, branch: nn.Module, shortcut: nn.Module | None,
+             widths: Widths, *, dims: int, act: nn.Module | None = None, inner: int | None = None, join: Join = "sum",
+             halves: bool = False) -> Residual:
+    """Join `branch` and `shortcut` as `plan` says for `block` of `stage`; the other arguments are Residual's."""
+    if plan is None or plan.position == "tail" or not plan.covers(stage, block):
+        return Residual(branch, shortcut, act=act, inner=inner, join=join, halves=halves)
+    attention = plan.build(getattr(widths, plan.position), stage, dims=dims)
+    return Residual(branch, shortcut, attention=attention, position=plan.position, act=act, inner=inner, join=join,
+                    halves=halves)

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Collection, Iterable
+from typing import Any, get_args
 
 from excite.errors import UsageError
 from excite.registry import nearest
@@ -30,3 +31,15 @@ def check_options(what: str, build: Callable[..., object], given: Iterable[str],
         if name not in known:
             raise UsageError(f"{what} has no option {name!r}",
                              fix=f"{nearest(name, known)}options: {', '.join(known) or 'none'}")
+
+
+def check_choice(what: str, given: object, choices: Any, *, fix: str | None = None) -> None:
+    """Raise where `given` is none of the `choices`, a Literal.
+
+    Raises:
+        UsageError: with all the choices.
+    """
+    known = get_args(choices)
+    if given not in known:
+        raise UsageError(f"{what} must be {' or '.join([', '.join(map(repr, known[:-1])), repr(known[-1])])}, "
+                         f"got {given!r}", fix=fix)

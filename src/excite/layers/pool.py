@@ -29,8 +29,8 @@ class MaxPool(nn.Module):
     Args:
         dims: Spatial dimensions, 2 or 3.
         ceil: No padding, sizes rounded up, as Caffe does; written as one zero on the far side and a pool that rounds
-            down, which is bit-equal after a ReLU and exports. Padded by one on both sides otherwise. A volume may be
-            one slice thick, so its depth is always padded on both sides.
+            down, which is bit-equal after a ReLU and exports. Padded by one on both sides otherwise.
+        thin: A volume may be one slice thick: its depth is padded on both sides, with `ceil` too.
 
     Shape:
         (N, C, *S) -> (N, C, *T), T = S / 2, rounded up; with `ceil`, rounded down for odd S.
@@ -39,17 +39,20 @@ class MaxPool(nn.Module):
         DataError: with `ceil`, the map is less than 2 wide or high.
     """
 
-    def __init__(self, *, dims: int = 2, ceil: bool = False) -> None:
+    def __init__(self, *, dims: int = 2, ceil: bool = False, thin: bool = True) -> None:
         super().__init__()
         self.pool = max_pool(dims)(3, stride=2, padding=0 if ceil else 1)
-        self.pad = ((0, 1, 0, 1, 1, 1) if dims == 3 else (0, 1, 0, 1)) if ceil else None
+        depth = () if dims == 2 else (1, 1) if thin else (0, 1)
+        self.pad = (0, 1, 0, 1, *depth) if ceil else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the pooled map."""
         if self.pad is not None:
-            if x.shape[-1] < 2 or x.shape[-2] < 2:
-                raise DataError(f"the first pool needs maps of at least 2 x 2, got {x.shape[-2]} x {x.shape[-1]}",
-                                fix="give images of at least 3 x 3 pixels, or build the network with ceil_pool=False")
+            short = x.shape[2:] if self.pad[-2] == 0 else x.shape[-2:]
+            if min(short) < 2:
+                least, got = " x ".join(["2"] * len(short)), " x ".join(map(str, short))
+                raise DataError(f"the first pool needs maps of at least {least}, got {got}",
+                                fix="give images of at least 3 pixels a side, or build it with ceil_pool=False")
             x = functional.pad(x, self.pad)
         y: Tensor = self.pool(x)
         return y

@@ -6,13 +6,16 @@ from torch import Tensor, nn
 
 from excite.attention.plan import AttentionPlan
 from excite.errors import UsageError
+from excite.layers.conv import ConvNormAct
+from excite.layers.form import Formed, written
 from excite.layers.residual import Residual
 
 
-class Backbone(nn.Module):
-    """A network without its classifier: head(stages(stem(x))).
+class Backbone(Formed):
+    """A network without its classifier: head(stages(stem(x))), and what follows the mean over space.
 
-    A subclass sets the attributes below; `attention` and the number of stages are checked here, first of all.
+    A subclass sets the attributes below and calls `finish` last; `attention` and the number of stages are checked
+    here, first of all.
 
     Args:
         attention: The plan that its blocks will follow.
@@ -22,9 +25,12 @@ class Backbone(nn.Module):
 
     Attributes:
         stem, stages, head: Its modules.
+        attention: On the head's output, where the plan says "tail".
+        embedding: From the mean of the head's output over space, (N, out_channels), to (N, embedding_channels).
         channels: Of each map of `features`, the stem's first.
         strides: Of each map of `features`, relative to the input, one number an axis.
         out_channels: Of `forward`.
+        embedding_channels: Of `embedding`.
         dropout: The published rate before the classifier.
 
     Shape:
@@ -37,9 +43,12 @@ class Backbone(nn.Module):
     stem: nn.Module
     stages: nn.ModuleList
     head: nn.Module
+    attention: nn.Module | None = None
+    embedding: nn.Module
     channels: list[int]
     strides: list[tuple[int, ...]]
     out_channels: int
+    embedding_channels: int
     dropout: float = 0.0
 
     def __init__(self, *, attention: AttentionPlan | None, stages: int, dims: int, in_channels: int) -> None:
@@ -48,7 +57,20 @@ class Backbone(nn.Module):
             raise UsageError(f"in_channels must be a whole number of at least 1, got {in_channels!r}")
         if attention is not None:
             attention.check(stages)
-        self.dims = dims
+        self.dims, self.plan = dims, attention
+
+    def finish(self, head: nn.Module, out_channels: int, *, embedding: nn.Module | None = None,
+               embedding_channels: int | None = None) -> None:
+        """Add what follows the stages: the head, attention at the tail, the embedding."""
+        self.head, self.out_channels = head, out_channels
+        self.embedding = embedding or nn.Identity()
+        self.embedding_channels = embedding_channels or out_channels
+        if self.plan is not None and self.plan.position == "tail":
+            self.attention = self.plan.build(out_channels, dims=self.dims)
+            self.attention.register_buffer("position", written({"position": "tail"}))
+        for name, layer in self.named_modules():
+            if isinstance(layer, ConvNormAct):
+                layer.place = name
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Return the stem's output and each stage's, finest first: what a decoder's skips take."""
@@ -62,16 +84,18 @@ class Backbone(nn.Module):
         y: Tensor = self.stem(x)
         for stage in self.stages:
             y = stage(y)
-        return self.head(y)  # type: ignore[no-any-return]
+        y = self.head(y)
+        return y if self.attention is None else self.attention(y)
 
     def attended(self) -> list[str]:
-        """Return the names of the blocks that have attention."""
-        return [name for name, block in self.named_modules() if isinstance(block, Residual) and block.attention]
+        """Return the names of the blocks that have attention; "" is the tail of the whole."""
+        return [name for name, part in self.named_modules()
+                if isinstance(part, Residual | Backbone) and part.attention is not None]
 
     def refused(self) -> list[str]:
         """Return the blocks that could not have the attention where the plan wanted it, as sentences."""
-        return [f"{name} has no {block.refused} position, because it has no shortcut"
-                for name, block in self.named_modules() if isinstance(block, Residual) and block.refused]
+        return [f"{name} has {block.refused}" for name, block in self.named_modules()
+                if isinstance(block, Residual) and block.refused]
 
 
 def cumulative(steps: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
@@ -80,3 +104,20 @@ def cumulative(steps: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
     for step in steps:
         found.append(tuple(a * b for a, b in zip(found[-1], step, strict=True)) if found else step)
     return found
+
+
+def stem_stride(dims: int, depth_stride: int) -> tuple[int, ...]:
+    """Return the stride of a stem that halves the plane, and a volume's depth where `depth_stride` is 2.
+
+    Raises:
+        UsageError: `depth_stride` is not 1 or 2.
+    """
+    if depth_stride not in (1, 2):
+        raise UsageError(f"depth_stride must be 1 or 2, got {depth_stride!r}",
+                         fix="1 keeps the slices of a thin volume")
+    return (depth_stride, 2, 2) if dims == 3 else (2,) * dims
+
+
+def depth_form(dims: int, depth_stride: int) -> dict[str, object]:
+    """Return the fact of the form that a volume's stem adds: its shapes do not show it."""
+    return {"depth_stride": depth_stride} if dims == 3 else {}

@@ -9,9 +9,13 @@ from typing import Any
 from torch import Tensor, nn
 
 import excite.models.mobilenet_v2
-import excite.models.resnet  # noqa: F401
+import excite.models.resnet
+import excite.models.resnet_cifar
+import excite.models.resnext
+import excite.models.senet  # noqa: F401
 from excite.attention.plan import AttentionPlan
 from excite.errors import UsageError
+from excite.layers.norm import group_norms
 from excite.layers.options import check_options
 from excite.layers.pool import GlobalMean
 from excite.models.backbone import Backbone
@@ -20,7 +24,7 @@ from excite.models.registry import BACKBONES
 
 
 class Classifier(Freezable):
-    """Backbone, mean over space, dropout, one linear layer (weights of std 0.01 at first).
+    """Backbone, mean over space, its embedding, dropout, one linear layer (weights of std 0.01 at first).
 
     Args:
         backbone: The network below.
@@ -45,13 +49,13 @@ class Classifier(Freezable):
         self.backbone = backbone
         self.pool = GlobalMean(dims=backbone.dims)
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(backbone.out_channels, num_classes)
+        self.classifier = nn.Linear(backbone.embedding_channels, num_classes)
         nn.init.normal_(self.classifier.weight, 0.0, 0.01)
         nn.init.zeros_(self.classifier.bias)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Return one vector an image, (N, out_channels)."""
-        y: Tensor = self.pool(self.backbone(x))
+        """Return one vector an image, (N, embedding_channels)."""
+        y: Tensor = self.backbone.embedding(self.pool(self.backbone(x)))
         return y
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,20 +77,26 @@ def create_model(name: str, *, dims: int = 2, in_channels: int = 3, num_classes:
         attention: What attention, where; None is the network's own (SE in the se_ networks). Blocks that cannot have
             it are named in a warning and by `model.backbone.refused()`.
         weights: What `load_weights` takes: a catalog tag, a file, a state dict; None for random values.
-        options: Of this network (`width=0.5`), and `dropout` before the classifier.
+        options: Of this network (`width=0.5`); `dropout` before the classifier; `norm`, "batch" or "group", which a
+            batch of one can train.
 
     Raises:
         UsageError: a name, option or value is wrong; the nearest right one is named.
         ModelError: the weights do not fit. EnvironmentFault: they are not at hand.
     """
     build = BACKBONES[name]
-    dropout = options.pop("dropout", None)
-    check_options(f"network {name!r}", build, options, fixed=("in_channels", "dims", "attention"), also=("dropout",))
+    dropout, norm = options.pop("dropout", None), options.pop("norm", "batch")
+    check_options(f"network {name!r}", build, options, fixed=("in_channels", "dims", "attention"),
+                  also=("dropout", "norm"))
+    if norm not in ("batch", "group"):
+        raise UsageError(f"norm must be 'batch' or 'group', got {norm!r}", fix="'group' trains with a batch of one")
     backbone = build(in_channels, dims=dims, attention=attention, **options)
     if attention is not None:
         _tell_refused(name, backbone)
     model = Classifier(backbone, num_classes=num_classes, dropout=backbone.dropout if dropout is None else dropout,
                        name=name)
+    if norm == "group":
+        group_norms(model)
     if weights is not None:
         from excite.weights.load import load_weights
 

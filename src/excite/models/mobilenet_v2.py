@@ -1,15 +1,21 @@
 """MobileNetV2. Source: Sandler et al., CVPR 2018, arXiv:1801.04381, table 2."""
 
-from typing import NamedTuple
+from functools import partial
+from typing import Literal, NamedTuple
 
 from torch import nn
 
 from excite.attention.plan import AttentionPlan, residual
-from excite.errors import UsageError
-from excite.layers.conv import ConvNormAct, make_divisible
+from excite.layers.conv import Brick, ConvNormAct
 from excite.layers.initialise import kaiming_fan_out
-from excite.models.backbone import Backbone, cumulative
+from excite.layers.options import check_choice
+from excite.layers.padding import Padding
+from excite.layers.residual import Widths
+from excite.layers.width import Rounding, check_width, scaling
+from excite.models.backbone import Backbone, cumulative, depth_form, stem_stride
 from excite.models.registry import BACKBONES
+
+HeadRule = Literal["paper", "scaled"]
 
 
 class Stage(NamedTuple):
@@ -38,50 +44,64 @@ class MobileNetV2(Backbone):
     """Inverted residual blocks with linear bottlenecks.
 
     Args:
-        width: Multiplies the channels of every layer, the last one only where above 1.
+        width: Multiplies the channels of every layer.
+        head: "paper": the last layer has 1280 channels, more where `width` is above 1; "scaled": it follows `width`
+            below 1, too, as many listings have it.
+        rounding: Of channels times `width`: "divisible", to multiples of `round_nearest` (the authors' code);
+            "truncate", as the published 3-D networks have it, which gives odd numbers and slow kernels.
+        round_nearest: What channels are multiples of.
+        padding: "tf_same" for weights that were trained in TensorFlow.
+        depth_stride: Of a volume's stem along its depth: 1, because a volume has few slices (Kopuklu et al.,
+            arXiv:1904.02422); 2 for volumes of equal sides. It has no say in 2-D.
 
     Shape:
         (N, in_channels, H, W) -> (N, out_channels, H / 32, W / 32), sizes rounded up;
-        (N, in_channels, D, H, W) -> (N, out_channels, D / 16, H / 32, W / 32).
+        (N, in_channels, D, H, W) -> (N, out_channels, D / 16 (D / 32), H / 32, W / 32).
 
     Raises:
-        UsageError: `width` is not in (0, 10], `dims` is not 2 or 3, or the plan does not fit.
+        UsageError: `width` is not in (0, 10], a name or number is wrong, or the plan does not fit.
+        ModelError: weights of another padding or depth stride are loaded.
     """
 
     dropout = 0.2
 
-    def __init__(self, in_channels: int = 3, *, dims: int = 2, width: float = 1.0,
-                 attention: AttentionPlan | None = None) -> None:
+    def __init__(self, in_channels: int = 3, *, dims: int = 2, width: float = 1.0, head: HeadRule = "paper",
+                 rounding: Rounding = "divisible", round_nearest: int = 8, padding: Padding = "symmetric",
+                 depth_stride: int = 1, attention: AttentionPlan | None = None) -> None:
         super().__init__(attention=attention, stages=len(TABLE_2), dims=dims, in_channels=in_channels)
-        if not 0 < width <= 10:
-            raise UsageError(f"width must be above 0 and at most 10, got {width!r}", fix="1 is the paper's network")
-        channels = make_divisible(32 * width)
-        # A volume has few slices: its stem halves the plane only (Kopuklu et al., arXiv:1904.02422).
-        first = (1, 2, 2) if dims == 3 else (2, 2)
-        self.stem = ConvNormAct(in_channels, channels, 3, stride=first, dims=dims, act=nn.ReLU6)
+        check_width(width)
+        check_choice("head", head, HeadRule)
+        scale = scaling(width, rounding, round_nearest)
+        brick = partial(ConvNormAct, dims=dims, act=nn.ReLU6, padding=padding)
+        self.set_form(padding=padding, **depth_form(dims, depth_stride))
+        first = stem_stride(dims, depth_stride)
+        channels = scale(32)
+        self.stem = brick(in_channels, channels, 3, stride=first)
         self.stages = nn.ModuleList()
         self.channels = [channels]
         for index, (expand, out, repeat, stride) in enumerate(TABLE_2):
-            out = make_divisible(out * width)
+            out = scale(out)
             blocks: list[nn.Module] = []
-            for step in (stride, *[1] * (repeat - 1)):
-                branch = _inverted(channels, channels * expand, out, step, dims)
+            for block, step in enumerate((stride, *[1] * (repeat - 1))):
+                hidden = channels * expand
+                branch = inverted(brick, channels, hidden, out, stride=step)
                 shortcut = nn.Identity() if step == 1 and channels == out else None
-                blocks.append(residual(attention, index, branch, shortcut, (channels, out), dims=dims))
+                blocks.append(residual(attention, index, block, branch, shortcut,
+                                       Widths(channels, hidden, out, channels, out), dims=dims, inner=len(branch) - 2))
                 channels = out
             self.stages.append(nn.Sequential(*blocks))
             self.channels.append(channels)
         self.strides = cumulative([first, *[(row.stride,) * dims for row in TABLE_2]])
-        self.out_channels = make_divisible(1280 * max(1.0, width))
-        self.head = ConvNormAct(channels, self.out_channels, 1, dims=dims, act=nn.ReLU6)
+        last = scale(1280) if head == "scaled" or width > 1 else 1280
+        self.finish(brick(channels, last, 1), last)
         kaiming_fan_out(self)
 
 
-def _inverted(channels: int, hidden: int, out: int, stride: int, dims: int) -> nn.Sequential:
-    """Expand (where hidden > channels), filter each channel, project without activation."""
+def inverted(brick: Brick, channels: int, hidden: int, out: int, *, stride: int) -> nn.Sequential:
+    """Return the branch that expands (where hidden > channels), filters each channel, projects without activation."""
     branch = nn.Sequential()
-    if hidden > channels:
-        branch.append(ConvNormAct(channels, hidden, 1, dims=dims, act=nn.ReLU6))
-    branch.append(ConvNormAct(hidden, hidden, 3, stride=stride, groups=hidden, dims=dims, act=nn.ReLU6))
-    branch.append(ConvNormAct(hidden, out, 1, dims=dims, act=None))
+    if hidden != channels:
+        branch.append(brick(channels, hidden, 1))
+    branch.append(brick(hidden, hidden, 3, stride=stride, groups=hidden))
+    branch.append(brick(hidden, out, 1, act=None))
     return branch

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from excite.errors import ModelError, UsageError
+from excite.layers.form import differing, told
 from excite.weights.adapt import adapt_channels
 from excite.weights.catalog import recognise
 from excite.weights.intake import COUNTER, read_safetensors
@@ -16,6 +16,7 @@ from excite.weights.keymap import guess_layout, to_excite
 from excite.weights.store import digest, is_path, metadata, resolve, stored_checksum
 
 HEAD = "classifier."
+FORMS = ("form", ".position")  # keys that tell in words what shapes do not, see layers/form.py
 Shapes = Mapping[str, Tensor]
 
 
@@ -172,11 +173,13 @@ def _compare(wanted: Shapes, mapped: Shapes) -> tuple[list[str], tuple[str, ...]
     fits, other = [], []
     for key in wanted.keys() & mapped.keys():
         mine, theirs = wanted[key], mapped[key]
-        if mine.shape != theirs.shape:
+        if key.endswith(FORMS):
+            wrong = differing(told(mine), told(theirs))
+            other += [f"{key}: {name}={there!r} in the source, {here!r} in the network"
+                      for name, (here, there) in wrong.items()]
+            fits += [] if wrong else [key]
+        elif mine.shape != theirs.shape:
             other.append(f"{key}: {tuple(theirs.shape)} in the source, {tuple(mine.shape)} in the network")
-        elif key.endswith("attention.scale") and not torch.equal(mine.to(theirs.dtype), theirs):
-            other.append(f"{key}: gates of scale {theirs.item():g} in the source, {mine.item():g} in the network "
-                         "(1 is the paper's start, 2 the open one)")
         else:
             fits.append(key)
     order = list(wanted)
