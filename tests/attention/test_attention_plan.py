@@ -11,7 +11,7 @@ ALIKE, WIDER = Widths(16, 16, 16, 16, 16), Widths(16, 24, 64, 64, 64)
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ({"kind": "sse"}, "unknown attention 'sse'; did you mean 'se'"),
+    ({"kind": "cbma"}, "unknown attention 'cbma'; did you mean 'cbam'"),
     ({"position": "before"}, "position must be one of standard, pre, post, identity, inner, tail, got 'before'"),
     ({"start": "half"}, "start must be 'paper' or 'open', got 'half'"),
     ({"options": {"reductoin": 8}}, "attention 'se' has no option 'reductoin'; did you mean 'reduction'"),
@@ -57,5 +57,6 @@ def test_before_the_branch_the_gate_has_the_blocks_input_channels():
 
 def test_every_registered_attention_takes_the_common_arguments():
     for kind in ATTENTION:
+        start = "paper" if kind == "simam" else "open"
         for dims in (2, 3):
-            assert isinstance(AttentionPlan(kind=kind, start="open").build(16, 0, dims=dims), nn.Module)
+            assert isinstance(AttentionPlan(kind=kind, start=start).build(16, 0, dims=dims), nn.Module)

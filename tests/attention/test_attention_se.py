@@ -3,11 +3,12 @@ import copy
 import numpy as np
 import pytest
 import torch
+from gate_toy import assert_same, awake, dense, flat, hard_sigmoid, sigmoid, wide
 from safetensors.torch import load_file, save_file
 
 from excite.attention.se import SqueezeExcitation
 from excite.errors import ModelError, UsageError
-from lively import assert_equal
+from lively import assert_equal, varied_images
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -89,6 +90,74 @@ def test_moves_copies_and_saves_whole(tmp_path):  # T3-2, T3-3
     se.load_state_dict(load_file(tmp_path / "se.safetensors"))
     x = torch.randn(1, 16, 3, 3, dtype=torch.float64)
     assert torch.equal(se(x), twin(x))
+
+
+@pytest.mark.parametrize("squeeze", ["average", "max"])
+@pytest.mark.parametrize("gate", ["sigmoid", "hard_sigmoid"])
+@pytest.mark.parametrize("start", ["paper", "open"])
+@pytest.mark.parametrize("size", [(5, 7), (3, 5, 4)])
+def test_every_squeeze_and_gate_equals_its_equation(size, start, gate, squeeze):
+    x = varied_images(3, channels=16, size=size) * 3
+    se = awake(SqueezeExcitation(16, dims=len(size), reduction=4, squeeze=squeeze, gate=gate, start=start), x)
+    (w1, b1), (w2, b2) = dense(se.squeeze), dense(se.excite)
+    z = flat(x).mean(-1) if squeeze == "average" else flat(x).max(-1)
+    found = np.maximum(z @ w1.T + b1, 0) @ w2.T + b2
+    factors = (sigmoid if gate == "sigmoid" else hard_sigmoid)(found) * (2 if start == "open" else 1)
+    assert_same(se(x), x.numpy() * wide(factors, len(size)))
+    other = (hard_sigmoid if gate == "sigmoid" else sigmoid)(found) * (2 if start == "open" else 1)
+    with pytest.raises(AssertionError):
+        assert_same(se(x), x.numpy() * wide(other, len(size)))
+
+
+@pytest.mark.parametrize(("channels", "options", "squeezed"), [
+    (24, {}, 1), (24, {"min_channels": 4}, 4), (256, {"min_channels": 4}, 16), (16, {"reduction": 4, "divisor": 8}, 8),
+    (72, {"reduction": 4, "divisor": 8}, 24), (120, {"reduction": 4, "divisor": 8}, 32),
+    (672, {"reduction": 4, "divisor": 8}, 168), (960, {"reduction": 4, "divisor": 8}, 240),
+    (8, {"divisor": 8, "min_channels": 2}, 8)])
+def test_squeezes_to_at_least_and_to_multiples(channels, options, squeezed):
+    assert SqueezeExcitation(channels, **options).squeeze.out_channels == squeezed
+
+
+@pytest.mark.parametrize("name", ["min_channels", "divisor"])
+@pytest.mark.parametrize("value", [0, 1.5, True])
+def test_a_wrong_number_is_named(name, value):
+    with pytest.raises(UsageError, match=f"{name} must be a whole number of at least 1, got"):
+        SqueezeExcitation(16, **{name: value})
+
+
+@pytest.mark.parametrize(("saved", "own", "message"), [
+    ({"squeeze": "max"}, {}, "squeeze='max', this one has squeeze='average'"),
+    ({}, {"gate": "hard_sigmoid"}, "gate='sigmoid', this one has gate='hard_sigmoid'"),
+    ({"gate": "hard_sigmoid", "start": "open"}, {}, "start='open', gate='hard_sigmoid', this one has start='paper'")])
+def test_weights_of_another_squeeze_or_gate_are_refused(saved, own, message):
+    state = SqueezeExcitation(16, **saved).state_dict()
+    with pytest.raises(ModelError, match=message):
+        SqueezeExcitation(16, **own).load_state_dict(state)
+
+
+def test_an_unknown_squeeze_or_gate_is_named():
+    with pytest.raises(UsageError, match="squeeze must be 'average' or 'max', got 'median'"):
+        SqueezeExcitation(16, squeeze="median")
+    with pytest.raises(UsageError, match="gate must be one of sigmoid, hard_sigmoid, got 'tanh'"):
+        SqueezeExcitation(16, gate="tanh")
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("channels", [16, 72, 120])
+@pytest.mark.parametrize("gate", ["sigmoid", "hard_sigmoid"])
+def test_equals_torchvisions_module_given_its_weights(channels, gate):
+    from torchvision.models._utils import _make_divisible
+    from torchvision.ops.misc import SqueezeExcitation as Theirs
+
+    scale = torch.nn.Hardsigmoid if gate == "hard_sigmoid" else torch.nn.Sigmoid
+    theirs = Theirs(channels, _make_divisible(channels // 4, 8), scale_activation=scale).double()
+    torch.nn.init.normal_(theirs.fc2.weight)
+    ours, x = (SqueezeExcitation(channels, reduction=4, divisor=8, gate=gate).double(),
+               varied_images(4, channels=channels, size=(9, 11)) * 4)
+    ours.load_state_dict({"squeeze.weight": theirs.fc1.weight, "squeeze.bias": theirs.fc1.bias,
+                          "excite.weight": theirs.fc2.weight, "excite.bias": theirs.fc2.bias, "form": ours.form})
+    with torch.no_grad():
+        assert_equal(ours(x), theirs(x))
 
 
 @pytest.mark.peers

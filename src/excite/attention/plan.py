@@ -3,19 +3,24 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Literal, get_args
+from typing import Any, get_args
 
 from torch import nn
 
-import excite.attention.se  # noqa: F401
+import excite.attention.cbam
+import excite.attention.coordinate
+import excite.attention.eca
+import excite.attention.ese
+import excite.attention.gct
+import excite.attention.scse
+import excite.attention.se
+import excite.attention.simam  # noqa: F401
 from excite.attention.registry import ATTENTION
+from excite.attention.words import PLACES, Place, parse
 from excite.errors import UsageError
 from excite.layers.gate import Start
 from excite.layers.options import check_options
-from excite.layers.residual import Join, Position, Residual, Widths
-
-Place = Position | Literal["tail"]
-PLACES: tuple[str, ...] = (*get_args(Position), "tail")
+from excite.layers.residual import Join, Residual, Widths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +63,16 @@ class AttentionPlan:
                                  fix=f"{name}=None is every one; attention=None is no attention")
             if self.position == "tail":
                 raise UsageError(f"attention at the tail has no {name}", fix=f"leave {name} out")
+
+    @classmethod
+    def parse(cls, text: str) -> "AttentionPlan":
+        """Return the plan that a line such as "se@2,3:position=pre:reduction=8" stands for, see attention/words.py."""
+        return cls(**parse(text))
+
+    def record(self) -> dict[str, Any]:
+        """Return the arguments that make this plan, as plain data."""
+        return {"kind": self.kind, "position": self.position, "stages": self.stages, "blocks": self.blocks,
+                "start": self.start, "options": dict(self.options)}
 
     def check(self, stages: int) -> None:
         """Raise a UsageError where the plan does not fit a network of so many stages."""

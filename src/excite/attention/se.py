@@ -1,5 +1,9 @@
 """Squeeze-and-Excitation channel attention.
 
+    z = mean of U over space                                (eq. 2)
+    s = sigmoid(W2 relu(W1 z)), W1 of C/r x C               (eq. 3)
+    X = s * U, channel by channel                           (eq. 4)
+
 Source: Hu, Shen, Sun. "Squeeze-and-Excitation Networks", CVPR 2018, arXiv:1709.01507, eq. 2-4.
 """
 

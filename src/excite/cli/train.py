@@ -26,7 +26,7 @@ def train(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; runs/NAME-OF-TABLE otherwise.")] = None,
     model: Annotated[str | None, typer.Option(help="Network: excite models.")] = None,
     weights: Annotated[str | None, typer.Option(help="imagenet, a weights file, or none.")] = None,
-    attention: Annotated[str | None, typer.Option(help="Attention to add: se.")] = None,
+    attention: Annotated[str | None, typer.Option(help="Attention to add: se, cbam@2,3, se:position=pre.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a batch.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
@@ -69,7 +69,7 @@ def train(
         "data.patient_col": patient_col, "data.group_col": group_col, "data.patient_from": patient_from,
         "data.layout": layout, "data.existing_only": existing_only,
         "data.classes": classes.split(",") if classes else None, "model.name": model, "model.weights": weights,
-        "model.attention.kind": attention, "loop.epochs": epochs, "loop.batch_size": batch_size, "optim.lr": lr,
+        **_attention(attention), "loop.epochs": epochs, "loop.batch_size": batch_size, "optim.lr": lr,
         "preprocess.size": size, "seed": seed, "loop.threads": threads,
         "loop.budget_minutes": _minutes(budget) if budget else None,
     }
@@ -92,6 +92,13 @@ def train(
     else:
         typer.echo(run.text())
     say(f"next: excite predict {run.folder / 'bundle'} IMAGE_OR_FOLDER")
+
+
+def _attention(text: str | None) -> dict[str, object]:
+    """Return the config values of an attention such as "se@2,3:position=pre"."""
+    from excite.attention.words import parse
+
+    return {f"model.attention.{name}": value for name, value in parse(text).items()} if text else {}
 
 
 def _minutes(text: str) -> float:

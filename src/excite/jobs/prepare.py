@@ -127,7 +127,8 @@ def build_model(config: TrainConfig, file: Path | None, *,
     plan, attention = None, section.attention
     if attention is not None:
         start = attention.start or ("open" if file else "paper")
-        plan = AttentionPlan(kind=attention.kind, position=attention.position, stages=attention.stages, start=start,
+        plan = AttentionPlan(kind=attention.kind, position=attention.position, stages=attention.stages,
+                             blocks=attention.blocks, start=start,
                              options={key: tuple(value) if isinstance(value, list) else value
                                       for key, value in attention.options.items()})
     options = dict(section.options)
@@ -136,8 +137,7 @@ def build_model(config: TrainConfig, file: Path | None, *,
     record: dict[str, object] = {
         "name": section.name, "dims": 2, "in_channels": config.preprocess.channels, "num_classes": num_classes,
         "options": options,
-        "attention": None if plan is None else {"kind": plan.kind, "position": plan.position, "stages": plan.stages,
-                                                "start": plan.start, "options": dict(plan.options)}}
+        "attention": None if plan is None else plan.record()}
     torch.manual_seed(config.seed)
     model = create_model(section.name, in_channels=config.preprocess.channels, num_classes=num_classes,
                          attention=plan, **options)

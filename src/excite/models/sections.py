@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from excite.attention.words import Place, parse
 from excite.config import Section
 
 
@@ -12,8 +13,9 @@ class AttentionSection(Section):
     """What AttentionPlan takes; start None: open where weights are loaded into the trunk, paper from scratch."""
 
     kind: str = "se"
-    position: Literal["standard", "pre", "post", "identity"] = "standard"
+    position: Place = "standard"
     stages: tuple[int, ...] | None = None
+    blocks: tuple[str, ...] | None = None
     start: Literal["paper", "open"] | None = None
     options: dict[str, Any] = Field(default_factory=dict)
 
@@ -26,3 +28,9 @@ class ModelSection(Section):
     attention: AttentionSection | None = None
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None  # None: the network's own
     options: dict[str, Any] = Field(default_factory=dict)       # passed to create_model
+
+    @field_validator("attention", mode="before")
+    @classmethod
+    def _from_text(cls, given: object) -> object:
+        """Take a line of text, such as "se@2,3:position=pre", too."""
+        return parse(given) if isinstance(given, str) else given
