@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "deploy": BASE | {"data", "outcome", "models", "weights"},
     "jobs": BASE | LOW | {"attention", "models", "losses", "tasks", "engine", "report", "deploy"},
     "compat": BASE | LOW | {"attention", "models", "losses", "tasks", "engine", "report", "deploy", "jobs"},
-    "cli": BASE | {"data", "models", "weights", "deploy", "jobs", "outcome"},
+    "cli": BASE | {"data", "attention", "models", "weights", "deploy", "jobs", "outcome"},
 }
 WITHOUT_TORCH = ("config", "data", "outcome", "metrics", "deploy.runtime", "deploy.bundle", "report", "jobs.predict",
                  "jobs.evaluate", "cli.main")

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from excite.attention.plan import AttentionPlan
-from excite.errors import UsageError
+from excite.errors import ModelError, UsageError
 from excite.models.classifier import create_model
+from excite.models.cost import count as cost
 
 
 def parameters(**arguments):
@@ -24,6 +25,38 @@ def test_parameters_are_as_many_as_published():
     (1.4, 6_108_776), (0.75, 2_636_424), (0.5, 1_968_680), (0.35, 1_677_128)])
 def test_the_width_multiplies_every_layer_but_never_shrinks_the_last(width, count):
     assert parameters(width=width) == count
+
+
+@pytest.mark.parametrize(("width", "count"), [  # S4-05: listings scale the last layer down, too
+    (0.75, 2_238_984), (0.5, 1_225_000), (0.35, 750_280), (0.25, 480_392), (1.4, 6_108_776)])
+def test_a_scaled_head_costs_what_the_listings_have(width, count):
+    assert parameters(width=width, head="scaled") == count
+
+
+@pytest.mark.parametrize(("width", "millions"), [(1.0, 300), (1.4, 582)])  # slim's checkpoints; the paper prints 585
+def test_products_are_those_of_the_paper(width, millions):
+    with torch.device("meta"):
+        macs = cost(create_model("mobilenet_v2", width=width), (3, 224, 224)).macs
+    assert abs(macs / 1e6 - millions) < 1
+
+
+def test_it_has_no_attention_of_its_own():  # T4-1
+    with torch.device("meta"):
+        assert create_model("mobilenet_v2").backbone.attended() == []
+
+
+def test_a_wrong_head_or_depth_stride_is_named():
+    with pytest.raises(UsageError, match="head must be 'paper' or 'scaled', got 'full'"):
+        create_model("mobilenet_v2", head="full")
+    with pytest.raises(UsageError, match="depth_stride must be 1 or 2, got 4; 1 keeps the slices of a thin volume"):
+        create_model("mobilenet_v2", dims=3, depth_stride=4)
+
+
+def test_weights_of_another_padding_or_depth_stride_are_refused():
+    state = create_model("mobilenet_v2", dims=3, width=0.25, num_classes=2).state_dict()
+    for option, words in (({"padding": "tf_same"}, "padding='symmetric'"), ({"depth_stride": 2}, "depth_stride='1'")):
+        with pytest.raises(ModelError, match=f"a network with {words}"):
+            create_model("mobilenet_v2", dims=3, width=0.25, num_classes=2, **option).load_state_dict(state)
 
 
 def test_a_volume_costs_what_the_source_has():

@@ -45,7 +45,7 @@ class Formed(nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         key = f"{prefix}form"
-        if key in state_dict:
+        if key in state_dict and "form" in self._buffers:
             refuse_other_form(self.facts, told(state_dict[key]), prefix.rstrip(".") or type(self).__name__)
             state_dict[key] = self.form
         super()._load_from_state_dict(state_dict, prefix, *rest)

@@ -33,8 +33,7 @@ class TFSame(nn.Module):
         """Return the padded map."""
         around: list[int] = []
         for size, stride in zip(x.shape[2:], self.stride, strict=True):
-            missing = (-(-size // stride) - 1) * stride + self.span - size
-            missing = missing if missing > 0 else 0
+            missing = max(0, self.span - 1 - (size - 1) % stride)  # (T - 1) * stride + span - size
             around = [missing // 2, missing - missing // 2, *around]  # functional.pad wants the last axis first
         return functional.pad(x, around)
 

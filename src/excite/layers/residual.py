@@ -50,26 +50,33 @@ class Residual(nn.Module):
                  attention: nn.Module | None = None, position: Position = "standard", act: nn.Module | None = None,
                  inner: int | None = None, join: Join = "sum", halves: bool = False) -> None:
         super().__init__()
-        if position not in get_args(Position):
-            raise UsageError(f"position must be one of {', '.join(get_args(Position))}, got {position!r}")
         if join not in get_args(Join):
             raise UsageError(f"join must be 'sum' or 'concat', got {join!r}")
-        lacks = {"identity": shortcut is None, "inner": inner is None}
-        impossible = attention is not None and lacks.get(position, False)
-        self.refused: str | None = (f"no {position} position, because it has no "
-                                    f"{'shortcut' if position == 'identity' else 'convolution inside its branch'}"
-                                    if impossible else None)
         self.branch = branch
         self.shortcut = shortcut
-        self.attention = None if impossible else attention
-        self.position = position
         self.act = act or nn.Identity()
         self.inner, self.join, self.halves = inner, join, halves
+        self.attach(attention, position)
+
+    def attach(self, attention: nn.Module | None, position: Position = "standard") -> None:
+        """Put attention in the place of what the block has; None takes it out.
+
+        Raises:
+            UsageError: `position` is none of the five.
+        """
+        if position not in get_args(Position):
+            raise UsageError(f"position must be one of {', '.join(get_args(Position))}, got {position!r}")
+        lacks = {"identity": ("shortcut", self.shortcut is None),
+                 "inner": ("convolution inside its branch", self.inner is None)}
+        what, impossible = lacks.get(position, ("", False)) if attention is not None else ("", False)
+        self.refused: str | None = f"no {position} position, because it has no {what}" if impossible else None
+        self.attention = None if impossible else attention
+        self.position = position
         if self.attention is not None:
             self.attention.register_buffer("position", written({"position": position}))
         # y * gate + shortcut in one pass over memory: 1.6 times as fast as in two.
-        self.fused = (isinstance(self.attention, Gate) and position == "standard" and shortcut is not None
-                      and join == "sum")
+        self.fused = (isinstance(self.attention, Gate) and position == "standard" and self.shortcut is not None
+                      and self.join == "sum")
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output."""

@@ -43,7 +43,7 @@ class Backbone(Formed):
     stem: nn.Module
     stages: nn.ModuleList
     head: nn.Module
-    attention: nn.Module | None = None
+    attention: nn.Module | None
     embedding: nn.Module
     channels: list[int]
     strides: list[tuple[int, ...]]
@@ -58,6 +58,7 @@ class Backbone(Formed):
         if attention is not None:
             attention.check(stages)
         self.dims, self.plan = dims, attention
+        self.attention = None
 
     def finish(self, head: nn.Module, out_channels: int, *, embedding: nn.Module | None = None,
                embedding_channels: int | None = None) -> None:

@@ -8,11 +8,18 @@ from typing import Any
 
 from torch import Tensor, nn
 
+import excite.models.cbam_resnet
+import excite.models.inception
+import excite.models.mobilenet_v1
 import excite.models.mobilenet_v2
+import excite.models.mobilenet_v2_se
+import excite.models.mobilenet_v3
 import excite.models.resnet
 import excite.models.resnet_cifar
 import excite.models.resnext
-import excite.models.senet  # noqa: F401
+import excite.models.senet
+import excite.models.shufflenet_v1
+import excite.models.shufflenet_v2  # noqa: F401
 from excite.attention.plan import AttentionPlan
 from excite.errors import UsageError
 from excite.layers.norm import group_norms

@@ -7,6 +7,7 @@ from torch import nn
 from excite.attention.registry import ATTENTION
 from excite.errors import UsageError
 from excite.layers.residual import Residual
+from excite.models.backbone import Backbone
 
 HEADS = ("classifier", "fc", "last_linear")
 
@@ -39,9 +40,10 @@ def split_parameters(model: nn.Module) -> dict[str, list[str]]:
 
 
 def attentions(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the attention modules of `model` with their names: those of residual blocks, and of a registered kind."""
+    """Yield the attention modules of `model` with their names: where a plan puts them, and of a registered kind."""
     kinds = tuple(kind for name in ATTENTION if isinstance(kind := ATTENTION[name], type))
-    joined = {id(block.attention) for block in model.modules() if isinstance(block, Residual) and block.attention}
+    joined = {id(part.attention) for part in model.modules()
+              if isinstance(part, Residual | Backbone) and part.attention is not None}
     for name, module in model.named_modules():
         if isinstance(module, kinds) or id(module) in joined:
             yield name, module

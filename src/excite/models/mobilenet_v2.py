@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 from torch import nn
 
 from excite.attention.plan import AttentionPlan, residual
+from excite.attention.se import SqueezeExcitation
 from excite.layers.conv import Brick, ConvNormAct
 from excite.layers.initialise import kaiming_fan_out
 from excite.layers.options import check_choice
@@ -97,11 +98,24 @@ class MobileNetV2(Backbone):
         kaiming_fan_out(self)
 
 
-def inverted(brick: Brick, channels: int, hidden: int, out: int, *, stride: int) -> nn.Sequential:
+def inverted(brick: Brick, channels: int, hidden: int, out: int, *, stride: int, kernel: int = 3,
+             dilation: int = 1) -> nn.Sequential:
     """Return the branch that expands (where hidden > channels), filters each channel, projects without activation."""
     branch = nn.Sequential()
     if hidden != channels:
         branch.append(brick(channels, hidden, 1))
-    branch.append(brick(hidden, hidden, 3, stride=stride, groups=hidden))
+    branch.append(brick(hidden, hidden, kernel, stride=stride, groups=hidden, dilation=dilation))
     branch.append(brick(hidden, out, 1, act=None))
     return branch
+
+
+def kaiming_gates(network: nn.Module) -> None:
+    """Give the two layers of every SE the first weights of the other convolutions, and biases of zero.
+
+    The published networks that come with SE have them so; SE that is added to another keeps its own.
+    """
+    for gate in network.modules():
+        if isinstance(gate, SqueezeExcitation):
+            for layer in (gate.squeeze, gate.excite):
+                nn.init.kaiming_normal_(layer.get_parameter("weight"), mode="fan_out", nonlinearity="relu")
+                nn.init.zeros_(layer.get_parameter("bias"))

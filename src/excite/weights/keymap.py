@@ -10,20 +10,35 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from excite.errors import ModelError
-from excite.weights.families import mobilenet_v2, resnet
+from excite.weights.families import (
+    inception,
+    mobilenet_v1,
+    mobilenet_v2,
+    mobilenet_v3,
+    resnet,
+    shufflenet_v1,
+    shufflenet_v2,
+)
 from excite.weights.families.family import Family
 
-FAMILIES: tuple[Family, ...] = (mobilenet_v2.FAMILY, resnet.FAMILY)
+FAMILIES: tuple[Family, ...] = (
+    inception.FAMILY, mobilenet_v1.FAMILY, mobilenet_v2.FAMILY, mobilenet_v3.LARGE, mobilenet_v3.SMALL, resnet.FAMILY,
+    resnet.SENET154, shufflenet_v1.FAMILY, shufflenet_v2.FAMILY)
 
-LAYOUTS = ("excite", "torchvision", "timm", "cadene", "tonylins")
+LAYOUTS = ("excite", "torchvision", "timm", "timm_tf", "cadene", "monai", "tonylins", "megvii")
 # The first key that matches tells the layout; the order matters.
 _MARKS = (
     (r"backbone\..*", "excite"),
+    (r"features\.\d+\.block\.\d+\..*", "torchvision"),
     (r"features\.\d+\.conv\.\d+\.\d+\..*", "torchvision"),
     (r"features\.\d+\.conv\.\d+\..*", "tonylins"),
+    (r"layer\d\.\d+\.(conv\d|project)\.(conv|adn)\..*|.*\.se_layer\..*", "monai"),
     (r"layer0\..*|.*\.se_module\..*", "cadene"),
     (r"conv_stem\..*|layer\d\.\d+\.se\..*", "timm"),
     (r"layer\d\.\d+\.conv\d\..*", "torchvision"),
+    (r"features\.\d+\.branch_main_[12]\..*", "megvii"),
+    (r"stage[234]\.\d+\.branch2\..*", "torchvision"),
+    (r"inception_\d\w_.*", "cadene"),
 )
 
 
@@ -31,11 +46,14 @@ def guess_layout(state: Mapping[str, Tensor]) -> str:
     """Return the layout whose marks `state` has.
 
     Raises:
-        ModelError: it has none of them.
+        ModelError: it has none of them, or those of two.
     """
     keys = [key.removeprefix("module.") for key in state]
     for mark, layout in _MARKS:
         if any(re.fullmatch(mark, key) for key in keys):
+            if layout == "timm" and "conv_head.bias" in keys:
+                raise ModelError("timm names two sorts of MobileNetV3 alike", why="their padding and epsilon differ",
+                                 fix="name the layout: timm_tf for weights of a tf_ network, else timm")
             return layout
     raise ModelError("the layout of these weights is not known",
                      why=f"their keys begin with {', '.join(keys[:3]) or 'nothing'}",

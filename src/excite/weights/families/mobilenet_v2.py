@@ -1,7 +1,11 @@
 """MobileNetV2, as torchvision, timm and tonylins name it."""
 
 import re
+from collections.abc import Mapping
 
+from torch import Tensor
+
+from excite.layers.form import written
 from excite.weights.families.family import BRICK, Family
 
 # Blocks a stage: table 2 of arXiv:1801.04381, column n.
@@ -80,4 +84,19 @@ def _in_block(place: tuple[int, int], layer: int, brick: str, leaf: str) -> str:
     return f"backbone.stages.{place[0]}.{place[1]}.branch.{layer}.{BRICK[brick]}.{leaf}"
 
 
-FAMILY = Family(names="mobilenet_v2(_se)?", layouts={"torchvision": torchvision, "tonylins": tonylins, "timm": timm})
+def complete(found: dict[str, Tensor], _: Mapping[str, Tensor], __: str, ___: str) -> None:
+    """Say the padding: PyTorch's, but of weights that come from TensorFlow with folded norms nothing is known."""
+    if any(key.startswith("backbone.") for key in found):
+        found["backbone.form"] = written({} if folded(found, 1e-5) else {"padding": "symmetric"})
+
+
+def folded(found: Mapping[str, Tensor], eps: float) -> bool:
+    """Return whether every norm is the identity and a bias: weight = sqrt(running variance + eps)."""
+    pairs = [(value.double(), found[key.removesuffix("weight") + "running_var"].double())
+             for key, value in found.items() if key.removesuffix("weight") + "running_var" in found]
+    return bool(pairs) and all(bool(((var + eps).sqrt() - weight).abs().le(2e-6 * weight.abs()).all())
+                               for weight, var in pairs)
+
+
+FAMILY = Family(names="mobilenet_v2(_se)?", layouts={"torchvision": torchvision, "tonylins": tonylins, "timm": timm},
+                complete=complete)
