@@ -1,4 +1,4 @@
-"""The source documents' names as thin aliases: their arguments and their order, this package's code."""
+"""Names of the document on classifying ultrasound planes."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,68 +11,16 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from excite.attention.se import SqueezeExcitation
 from excite.data.preprocess import Preprocess
 from excite.data.reading import read
 from excite.data.sample import Sample
 from excite.data.sections import PreprocessSection
 from excite.errors import DataError, UsageError
-from excite.layers.conv import ConvNormAct
-from excite.layers.residual import Residual
 from excite.metrics.classification import measure
-from excite.models.resnet import EXPANSION, bottleneck
 
 Label = TypeVar("Label")
 # Resize(256), CenterCrop(224), ImageNet's mean and std.
 PUBLISHED = PreprocessSection(mode="crop", size=224, resize=256)
-
-
-class SEModule(SqueezeExcitation):
-    """SqueezeExcitation with `reduction` by position; its layers are called squeeze and excite, not fc1 and fc2.
-
-    Args:
-        channels: Channels of the input, C.
-        reduction: C is squeezed to max(1, C // reduction).
-
-    Shape:
-        (N, C, H, W) -> (N, C, H, W).
-
-    Raises:
-        UsageError: `reduction` is not a positive whole number.
-    """
-
-    def __init__(self, channels: int, reduction: int = 16) -> None:
-        super().__init__(channels, reduction=reduction)
-
-
-class SEBottleneck(Residual):
-    """A ResNet bottleneck that strides in its 3x3, with SE after the last norm and before the sum.
-
-    Args:
-        inplanes: Channels of the input.
-        planes: Channels of the 3x3; the output has four times as many.
-        stride: Of the 3x3.
-        downsample: The shortcut; needed where the size or the channels change.
-        reduction: Of the SE.
-
-    Shape:
-        (N, inplanes, H, W) -> (N, 4 * planes, H / stride, W / stride), rounded up.
-
-    Raises:
-        UsageError: size or channels change and there is no `downsample`, or `reduction` cannot be.
-    """
-
-    expansion = EXPANSION
-
-    def __init__(self, inplanes: int, planes: int, stride: int = 1, downsample: nn.Module | None = None,
-                 reduction: int = 16) -> None:
-        out = planes * EXPANSION
-        if downsample is None and (stride != 1 or inplanes != out):
-            raise UsageError(f"downsample must be given, because the block goes from {inplanes} to {out} channels "
-                             f"with stride {stride}", fix="pass a 1x1 convolution of that stride, and its norm")
-        super().__init__(bottleneck(ConvNormAct, inplanes, planes, out, stride=stride).branch,
-                         nn.Identity() if downsample is None else downsample,
-                         attention=SEModule(out, reduction), act=nn.ReLU(inplace=True))
 
 
 class UltrasoundDataset(Dataset[tuple[Any, Label]]):
