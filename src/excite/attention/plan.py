@@ -14,7 +14,8 @@ import excite.attention.ese
 import excite.attention.gct
 import excite.attention.scse
 import excite.attention.se
-import excite.attention.simam  # noqa: F401
+import excite.attention.simam
+import excite.attention.srm  # noqa: F401
 from excite.attention.registry import ATTENTION
 from excite.attention.words import PLACES, Place, parse
 from excite.errors import UsageError
