@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from excite.jobs.train import Run, train
     from excite.models.classifier import create_model, list_models
     from excite.models.cost import Cost, count
+    from excite.weights.inflate import inflate
     from excite.weights.load import LoadReport, load_weights
 
 __version__ = "0.1.0"
@@ -27,13 +28,14 @@ _WHERE = {
     "count": "models.cost",
     "create_model": "models.classifier",
     "evaluate": "jobs.evaluate",
+    "inflate": "weights.inflate",
     "list_models": "models.classifier",
     "load": "deploy.runtime",
     "load_weights": "weights.load",
     "train": "jobs.train",
 }
 __all__ = ["AttentionPlan", "Cost", "LoadReport", "Predictor", "Run", "count", "create_model", "evaluate",
-           "list_models", "load", "load_weights", "train"]
+           "inflate", "list_models", "load", "load_weights", "train"]
 
 
 def __getattr__(name: str) -> object:

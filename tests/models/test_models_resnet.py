@@ -9,6 +9,7 @@ from excite.attention.plan import AttentionPlan
 from excite.attention.se import SqueezeExcitation
 from excite.errors import ModelError, UsageError
 from excite.models.classifier import create_model
+from excite.models.cost import count
 from excite.models.resnet import DEPTHS, ResNet
 from lively import assert_sees_its_input, lively, varied_images
 
@@ -22,7 +23,19 @@ PLAIN = 25_557_032
 
 
 @pytest.mark.parametrize(("name", "arguments", "count"), [
+    ("resnet18", {}, 11_689_512),
+    ("resnet34", {}, 21_797_672),
     ("resnet50", {}, PLAIN),
+    ("resnet101", {}, 44_549_160),
+    ("resnet152", {}, 60_192_808),
+    ("resnext101_32x8d", {}, 88_791_336),
+    ("se_resnet101", {}, 49_326_872),
+    ("se_resnet152", {}, 66_821_848),
+    ("se_resnext101_32x4d", {}, 48_955_416),
+    ("senet154", {}, 115_088_984),
+    ("resnet20", {"num_classes": 10}, 269_722),
+    ("resnet20", {"num_classes": 10, "shortcut": "conv"}, 272_474),
+    ("resnet50", {"attention": AttentionPlan(position="inner")}, 25_718_228),  # the paper's SE_3x3
     ("resnext50_32x4d", {}, 25_028_904),
     ("se_resnext50_32x4d", {}, 27_559_896),
     ("se_resnext50_32x4d", {"num_classes": 6}, 25_523_190),
@@ -48,9 +61,38 @@ def test_parameters_are_as_many_as_published(name, arguments, count):
     assert parameters(name, **arguments) == count
 
 
-def test_squeeze_and_excitation_adds_the_same_to_both():
-    assert parameters("se_resnet50") - PLAIN == 2_530_992
-    assert parameters("se_resnext50_32x4d") - parameters("resnext50_32x4d") == 2_530_992
+def gmacs(name, **arguments):
+    with torch.device("meta"):
+        return count(create_model(name, **arguments), (3, 224, 224)).macs / 1e9
+
+
+@pytest.mark.parametrize(("name", "published"), [
+    ("resnet18", 1.814), ("resnet34", 3.664), ("resnet50", 4.089), ("resnet101", 7.801), ("resnet152", 11.514),
+    ("resnext50_32x4d", 4.230), ("resnext101_32x8d", 16.414)])
+def test_multiply_adds_are_those_of_torchvisions_cards(name, published):
+    assert gmacs(name) == pytest.approx(published, abs=6e-4)
+
+
+# Table 2 of arXiv:1709.01507, as recalled; it counts pools and sums too, less than 0.5 %.
+@pytest.mark.parametrize(("name", "arguments", "published"), [
+    ("resnet50", {"stride_in": "conv1"}, 3.86), ("se_resnet50", {}, 3.87),
+    ("resnet101", {"stride_in": "conv1"}, 7.58), ("se_resnet101", {}, 7.60),
+    ("resnet152", {"stride_in": "conv1"}, 11.30), ("se_resnet152", {}, 11.32),
+    ("resnext50_32x4d", {}, 4.24), ("se_resnext50_32x4d", {}, 4.25), ("se_resnext101_32x4d", {}, 8.00)])
+def test_multiply_adds_are_those_of_the_paper(name, arguments, published):
+    assert gmacs(name, **arguments) == pytest.approx(published, rel=0.005)
+
+
+def test_the_place_of_the_stride_would_be_found_out_by_its_cost():
+    assert gmacs("se_resnet50", stride_in="conv2") != pytest.approx(3.87, rel=0.005)
+
+
+@pytest.mark.parametrize(("plain", "gated", "added"), [
+    ("resnet50", "se_resnet50", 2_530_992), ("resnext50_32x4d", "se_resnext50_32x4d", 2_530_992),
+    ("resnet101", "se_resnet101", 4_777_712), ("resnet152", "se_resnet152", 6_629_040)])
+def test_squeeze_and_excitation_adds_the_same_to_both(plain, gated, added):
+    assert parameters(gated) - parameters(plain) == added
+    assert gmacs(gated, **({"stride_in": "conv2"} if "resnet" in gated else {})) / gmacs(plain) < 1.003  # S4-19
 
 
 def test_each_form_strides_where_it_says():

@@ -1,6 +1,7 @@
 """`excite weights`: each verb through the command line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from typer.testing import CliRunner, Result
 from excite.cli.weights import app
 from excite.errors import EnvironmentFault, ModelError, UsageError
 from excite.models.classifier import create_model
-from excite.weights.catalog import CATALOG
+from excite.weights.catalog import CATALOG, Row, find
 from excite.weights.store import folder, stored_path
 
 
@@ -52,6 +53,20 @@ def test_import_converts_verify_checks_and_list_shows(published: Path) -> None:
     assert "mobilenet_v2-ours" in run("list").stdout
     checked = run("verify", "mobilenet_v2")
     assert checked.exit_code == 0 and checked.stdout.count("ok ") == 2
+
+
+def test_an_import_builds_the_network_that_the_row_is_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = find("shufflenet_v2", "imagenet-x0.5")
+    file = tmp_path / "half.pth"
+    torch.save(create_model("shufflenet_v2", width=0.5, num_classes=3).state_dict(), file)
+    monkeypatch.setattr("excite.weights.intake.recognise", lambda _: replace(row, layout="excite", sha256=""))
+    monkeypatch.setattr(Row, "layout_of", lambda *_: "excite")
+    done = run("import", file, "--json")
+    assert done.exit_code == 0, done.output
+    facts = json.loads(done.stdout)
+    assert facts["percent"] == 100 and (facts["backbone"], facts["tag"]) == ("shufflenet_v2", "imagenet-x0.5")
+    listed = run("list", "shufflenet_v2").stdout
+    assert "width=0.5; top-1 60.6 %" in listed
 
 
 def test_an_import_that_fits_no_network_leaves_the_store_alone(published: Path) -> None:

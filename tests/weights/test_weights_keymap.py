@@ -20,6 +20,9 @@ def named(*keys):
     ("layer0.conv1.weight", "cadene"),
     ("layer2.1.se_module.fc1.weight", "cadene"),
     ("layer2.1.se.fc1.weight", "timm"),
+    ("layer2.1.conv1.adn.N.weight", "monai"),
+    ("layer2.0.project.conv.weight", "monai"),
+    ("layer2.1.se_layer.fc.0.weight", "monai"),
     ("conv_stem.weight", "timm"),
     ("layer1.0.conv1.weight", "torchvision"),
     ("module.layer1.0.conv1.weight", "torchvision"),
@@ -63,11 +66,23 @@ RESNET = [
     ("cadene", "layer4.2.conv3.weight", "backbone.stages.3.2.branch.2.conv.weight"),
     ("cadene", "layer3.5.se_module.fc1.bias", "backbone.stages.2.5.attention.squeeze.bias"),
     ("cadene", "last_linear.bias", "classifier.bias"),
+    ("monai", "layer0.conv1.weight", "backbone.stem.conv.weight"),
+    ("monai", "layer2.0.conv2.conv.weight", "backbone.stages.1.0.branch.1.conv.weight"),
+    ("monai", "layer2.0.project.adn.N.running_var", "backbone.stages.1.0.shortcut.norm.running_var"),
+    ("monai", "layer3.5.se_layer.fc.2.bias", "backbone.stages.2.5.attention.excite.bias"),
+]
+SENET154 = [
+    ("cadene", "layer0.conv1.weight", "backbone.stem.0.conv.weight"),
+    ("cadene", "layer0.bn3.bias", "backbone.stem.2.norm.bias"),
+    ("monai", "layer0.bn2.running_mean", "backbone.stem.1.norm.running_mean"),
+    ("monai", "layer1.0.project.conv.weight", "backbone.stages.0.0.shortcut.conv.weight"),
+    ("timm", "last_linear.weight", "classifier.weight"),
 ]
 
 
 @pytest.mark.parametrize(("model_name", "layout", "key", "ours"),
-                         [("mobilenet_v2", *row) for row in MOBILENET] + [("se_resnet50", *row) for row in RESNET])
+                         [("mobilenet_v2", *row) for row in MOBILENET] + [("se_resnet50", *row) for row in RESNET] +
+                         [("senet154", *row) for row in SENET154])
 def test_a_published_name_becomes_ours(model_name, layout, key, ours):
     mapped = to_excite(named(key), model_name=model_name, layout=layout)
     assert torch.equal(mapped[ours], torch.zeros(1))
@@ -79,6 +94,8 @@ def test_a_published_name_becomes_ours(model_name, layout, key, ours):
     ("mobilenet_v2", "tonylins", ["features.2.conv.2.weight", "features.2.conv.9.weight", "features.1.conv.6.weight"]),
     ("mobilenet_v2", "timm", ["blocks.1.0.se.fc1.weight", "blocks.0.0.conv_pwl.weight", "head.weight"]),
     ("se_resnet50", "cadene", ["layer5.0.conv1.weight", "layer1.0.conv4.weight", "layer1.0.se_module.fc3.weight"]),
+    ("se_resnet50", "monai", ["layer1.0.conv4.conv.weight", "layer1.0.se_layer.fc.1.weight", "layer0.conv2.weight"]),
+    ("senet154", "cadene", ["layer0.conv4.weight", "conv1.weight"]),
 ])
 def test_a_name_that_no_rule_knows_is_kept(model_name, layout, keys):
     mapped = to_excite(named(*keys), model_name=model_name, layout=layout)
@@ -115,10 +132,38 @@ def test_published_gates_come_with_their_form_and_place():
     ("se_resnet50", "layer0.conv1.weight", "cadene", ("conv1", "True")),
     ("se_resnet50", "layer0.conv1.weight", "timm", ("conv1", "True")),
     ("se_resnet50", "layer1.0.se.fc1.weight", "timm", ("conv2", "False")),
-    ("se_resnext50_32x4d", "layer0.conv1.weight", "cadene", ("conv2", "True"))])
+    ("se_resnext50_32x4d", "layer0.conv1.weight", "cadene", ("conv2", "True")),
+    ("senet154", "layer0.conv1.weight", "cadene", ("conv2", "True")),
+    ("se_resnet101", "layer0.conv1.weight", "monai", ("conv1", "True"))])
 def test_what_a_layout_implies_of_stride_and_pool_is_added(model_name, key, layout, form):
     found = told(to_excite(named(key), model_name=model_name, layout=layout)["backbone.form"])
     assert (found["stride_in"], found["ceil_pool"]) == form
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34"])
+def test_basic_blocks_have_one_place_to_stride_so_their_form_does_not_tell(name):
+    assert told(to_excite(named("conv1.weight"), model_name=name, layout="torchvision")["backbone.form"]) == \
+        {"ceil_pool": "False"}
+
+
+def test_monais_linear_gates_become_convolutions_of_as_many_axes_as_the_network():
+    for axes in (2, 3):
+        state = {"layer0.conv1.weight": torch.ones(64, 3, *[7] * axes), "layer1.0.se_layer.fc.0.weight":
+                 torch.arange(12.0).view(3, 4)}
+        mapped = to_excite(state, model_name="se_resnet50", layout="monai")
+        gate = mapped["backbone.stages.0.0.attention.squeeze.weight"]
+        assert gate.shape == (3, 4, *[1] * axes) and torch.equal(gate.flatten(), torch.arange(12.0))
+        assert told(mapped["backbone.form"]).get("depth_stride") == (None if axes == 2 else "2")
+
+
+def test_a_bias_before_a_norm_goes_into_its_mean():
+    mapped = to_excite({"layer1.0.downsample.0.bias": torch.tensor([1.0, 2.0]),
+                        "layer1.0.downsample.1.running_mean": torch.tensor([5.0, 5.0])}, model_name="resnet50",
+                       layout="torchvision")
+    assert mapped["backbone.stages.0.0.shortcut.norm.running_mean"].tolist() == [4.0, 3.0]
+    assert "backbone.stages.0.0.shortcut.conv.bias" not in mapped
+    alone = to_excite({"layer1.0.downsample.0.bias": torch.ones(2)}, model_name="resnet50", layout="torchvision")
+    assert "backbone.stages.0.0.shortcut.conv.bias" in alone  # nothing to go into: loading reports it
 
 
 def test_torchvisions_resnet_is_refused_by_the_caffe_form_and_taken_by_its_own():

@@ -1,5 +1,6 @@
 """Loading: all or nothing, told in words; what is adapted, what stays fresh, what is refused."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ from torch import nn
 from excite.attention.plan import AttentionPlan
 from excite.errors import EnvironmentFault, ModelError, UsageError
 from excite.models.classifier import create_model
-from excite.weights.adapt import adapt_channels
 from excite.weights.intake import take_in
 from excite.weights.load import load_weights
+from lively import assert_equal, lively, varied_images
 
 
 def small(**options: object) -> nn.Module:
@@ -125,18 +126,114 @@ def test_one_grey_channel_answers_as_three_equal_ones() -> None:
     stems = grey.backbone.stem, colour.backbone.stem
     torch.testing.assert_close(stems[0](x), stems[1](x.repeat(1, 3, 1, 1)), rtol=1e-9, atol=0)  # type: ignore[operator]
     mean = small(in_channels=1).double()
-    load_weights(mean, colour.state_dict(), grey="mean")
+    load_weights(mean, colour.state_dict(), channels="mean")
     ratio = mean.backbone.stem.conv.weight / grey.backbone.stem.conv.weight  # type: ignore[union-attr]
     np.testing.assert_allclose(ratio.detach().numpy(), 1 / 3, rtol=1e-9)
 
 
-def test_adapt_channels_refuses_nonsense() -> None:
-    weight = torch.randn(4, 3, 3, 3)
-    assert torch.allclose(adapt_channels(weight, 5).sum(1), weight.sum(1), atol=1e-6)
-    with pytest.raises(UsageError, match="in_channels must be at least 1, got 0"):
-        adapt_channels(weight, 0)
-    with pytest.raises(UsageError, match="mode must be"):
-        adapt_channels(weight, 1, mode="median")  # type: ignore[arg-type]
+@pytest.mark.parametrize("channels", [1, 2, 4, 7])
+def test_grey_images_are_answered_alike_by_any_number_of_channels(channels: int) -> None:  # T1-2
+    images = varied_images(4, channels=1, size=(32, 32))
+    colour = lively(small(), images.repeat(1, 3, 1, 1))
+    with torch.no_grad():
+        expected = colour(images.repeat(1, 3, 1, 1))
+        first = colour.backbone.stem.conv(images.repeat(1, 3, 1, 1))  # type: ignore[union-attr, operator]
+    for mode, factor in (("sum", 1.0), ("mean", channels / 3)):
+        model = small(in_channels=channels).double().eval()
+        report = load_weights(model, colour.state_dict(), channels=mode)  # type: ignore[arg-type]
+        assert report.percent == 100 and report.notes == (
+            f"first convolution fitted from 3 to {channels} channels ({mode})",)
+        with torch.no_grad():
+            answer = model.backbone.stem.conv(images.repeat(1, channels, 1, 1))  # type: ignore[union-attr, operator]
+            assert_equal(answer, factor * first)
+            if mode == "sum":
+                assert_equal(model(images.repeat(1, channels, 1, 1)), expected)
+            else:  # the statistics of the norms are those of colour: the planted failure
+                with pytest.raises(AssertionError):
+                    assert_equal(model(images.repeat(1, channels, 1, 1)), expected)
+
+
+def test_a_source_of_one_channel_fits_a_network_of_three() -> None:
+    grey, colour = small(in_channels=1), small()
+    report = load_weights(colour, other_values(grey))
+    assert report.notes == ("first convolution fitted from 1 to 3 channels (sum)",)
+
+
+def as_torchvision_has_them(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return a ResNet's values under torchvision's names."""
+    names = (("backbone.stem.conv", "conv1"), ("backbone.stem.norm", "bn1"), ("classifier", "fc"))
+    found = {}
+    for key, value in model.state_dict().items():
+        if key.endswith(("form", ".position")):
+            continue
+        for ours, theirs in names:
+            key = key.replace(ours, theirs)
+        key = re.sub(r"backbone\.stages\.(\d)", lambda match: f"layer{int(match[1]) + 1}", key)
+        key = re.sub(r"branch\.(\d)\.(conv|norm)", lambda match: f"{match[2]}{int(match[1]) + 1}", key)
+        key = key.replace("shortcut.conv", "downsample.0").replace("shortcut.norm", "downsample.1")
+        found[re.sub(r"norm(\d)", r"bn\1", key)] = value
+    return found
+
+
+@pytest.mark.parametrize("kind", ["excite", "torchvision", "file", "tag"])
+def test_a_network_for_volumes_takes_weights_of_images(kind: str, tmp_path: Path) -> None:
+    images = varied_images(4, size=(32, 32))
+    flat = lively(create_model("resnet18", num_classes=3), images)
+    state: dict[str, torch.Tensor] | str = as_torchvision_has_them(flat) if kind != "excite" else flat.state_dict()
+    if kind in ("file", "tag"):
+        save_file(state, tmp_path / "flat.safetensors")  # type: ignore[arg-type]
+        state = str(tmp_path / "flat.safetensors")
+    if kind == "tag":
+        take_in(Path(str(state)), name="resnet18", tag="flat")
+        state = "flat"
+    model = create_model("resnet18", dims=3, num_classes=3).double().eval()
+    report = load_weights(model, state)
+    assert (report.percent, report.notes) == (100, ("inflated from 2-D (centre)",)), report.text()
+    built = create_model("resnet18", dims=3, num_classes=3, weights=state).double().eval()
+    with torch.no_grad():
+        assert_equal(model(images.unsqueeze(2).repeat_interleave(3, dim=2)), flat(images))
+    for key, value in built.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, model.state_dict()[key].float().double(), rtol=0, atol=0)
+
+
+def test_inflation_channels_and_fresh_gates_come_together() -> None:
+    images = varied_images(4, channels=1, size=(32, 32))
+    flat = lively(small(), images.repeat(1, 3, 1, 1))
+    model = small(dims=3, in_channels=1, attention=AttentionPlan(start="open"), num_classes=4).double().eval()
+    report = load_weights(model, flat.state_dict())
+    assert report.percent == 100 and report.part == "features"
+    for note in ("the classifier stays fresh", "17 attention gates stay fresh", "inflated from 2-D (centre)",
+                 "fitted from 3 to 1 channels (sum)"):
+        assert note in report.text()
+    with torch.no_grad():
+        expected = flat.forward_features(images.repeat(1, 3, 1, 1))  # type: ignore[operator]
+        assert_equal(model.forward_features(images.unsqueeze(2).repeat_interleave(6, 2)),  # type: ignore[operator]
+                     expected)
+
+
+def test_the_mean_mode_spreads_a_kernel_over_its_depth() -> None:
+    flat, model = small(), small(dims=3)
+    report = load_weights(model, flat.state_dict(), inflate="mean")
+    assert "inflated from 2-D (mean)" in report.text()
+    kernel, old = (one.backbone.stem.conv.weight for one in (model, flat))  # type: ignore[union-attr]
+    torch.testing.assert_close(kernel, old.unsqueeze(2).expand_as(kernel) / 3)  # type: ignore[operator, union-attr]
+    with pytest.raises(UsageError, match="inflate must be 'centre' or 'mean', got 'middle'"):
+        load_weights(small(dims=3), flat.state_dict(), inflate="middle")  # type: ignore[arg-type]
+
+
+def test_weights_of_volumes_do_not_load_into_a_network_for_images() -> None:
+    with pytest.raises(ModelError, match=r"52 of another shape: .*\(8, 1, 3, 3, 3\) in the source, \(8, 1, 3, 3\)"):
+        load_weights(small(), small(dims=3).state_dict())
+
+
+def test_weights_of_another_width_are_refused_with_the_option_that_they_need(tmp_path: Path) -> None:
+    file = tmp_path / "half.safetensors"
+    words = {"layout": "excite", "source_sha256": "f707e7126e".ljust(64, "0")}
+    save_file(create_model("shufflenet_v2", width=0.5).state_dict(), file, words)
+    assert load_weights(create_model("shufflenet_v2", width=0.5), file).percent == 100
+    with pytest.raises(ModelError, match=r"these are for create_model\('shufflenet_v2', width=0\.5\)"):
+        load_weights(create_model("shufflenet_v2"), file)
 
 
 def test_a_file_loads_and_a_flipped_bit_in_the_store_is_caught(tmp_path: Path,

@@ -48,8 +48,11 @@ def list_(pattern: Annotated[str, typer.Argument(help="Networks to show, with * 
     for facts in rows:
         here = f"{facts['bytes'] / 1e6:.0f} MB" if facts["at_hand"] else "no"
         typer.echo(f"{facts['backbone']:<20}{facts['tag']:<26}{facts['part']:<10}{here:<10}{facts['licence']}")
-        if facts["note"] or not facts["at_hand"]:
-            typer.echo("    " + "; ".join(filter(None, (facts["note"], "" if facts["at_hand"] else facts["how"]))))
+        words = (", ".join(f"{name}={value}" for name, value in facts["options"].items()),
+                 f"top-1 {facts['top1']:.1f} %" if facts["top1"] else "", facts["note"],
+                 "" if facts["at_hand"] else facts["how"])
+        if any(words):
+            typer.echo("    " + "; ".join(filter(None, words)))
     for path in own:
         typer.echo(f"{path.stem:<56}{path.stat().st_size / 1e6:.0f} MB    your own import")
     say(f"folder: {folder()}\nnext: excite weights get mobilenet_v2")
@@ -98,7 +101,7 @@ def import_(
     file: Annotated[Path, typer.Argument(help="A .safetensors, .pth or .pt file.")],
     name: Annotated[str | None, typer.Option(help="Network of a file that the catalog does not know.")] = None,
     tag: Annotated[str, typer.Option(help="What --weights will call such a file.")] = "custom",
-    layout: Annotated[str, typer.Option(help="Key names: torchvision, cadene, tonylins, excite.")] = "auto",
+    layout: Annotated[str, typer.Option(help="Whose key names it has: torchvision, timm, cadene, monai ...")] = "auto",
     json: Json = False,
 ) -> None:
     """Convert a published weights file into the store; no code in it is run.
@@ -119,7 +122,8 @@ def import_(
     reports = []
 
     def fits(state: "Mapping[str, Tensor]", entry: "Entry") -> None:
-        model = create_model(entry.backbone, num_classes=entry.classes or 2)
+        options = dict(entry.row.options) if entry.row else {}
+        model = create_model(entry.backbone, num_classes=entry.classes or 2, **options)
         reports.append(replace(load_weights(model, state, layout=entry.layout, name=entry.backbone), source=file.name))
 
     entry = take_in(file, name=name, tag=tag, layout=layout, check=fits)
@@ -176,5 +180,5 @@ def _facts(row: "Row") -> dict[str, Any]:
     return {"backbone": row.backbone, "tag": row.tag, "part": row.part, "at_hand": path is not None,
             "file": str(path) if path else None, "bytes": path.stat().st_size if path else None,
             "licence": row.licence, "source": row.source, "url": row.url, "sha256": row.sha256,
-            "note": row.note,
+            "options": dict(row.options), "top1": row.top1, "top5": row.top5, "note": row.note,
             "how": f"excite weights get {row.backbone}{tag}" if row.url else "excite weights import FILE"}

