@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from excite.cli.main import VERBS, build
 
 RUNNER = CliRunner()
-GROUPS = {"weights": ("list", "get", "import", "verify"), "cache": ("info", "clear"), "simulate": ("planes",)}
+GROUPS = {"bench": ("cost",), "weights": ("list", "get", "import", "verify"), "cache": ("info", "clear"),
+          "simulate": ("planes",)}
 COMMANDS = [(verb,) for verb in VERBS if verb not in GROUPS] + [(verb, sub) for verb, subs in GROUPS.items()
                                                                 for sub in subs]
 
@@ -42,7 +43,7 @@ def test_a_wrong_option_names_the_nearest() -> None:
     (("train", "gone.csv", "--budget", "soon"), 2, "--budget must be a time such as 30m"),
     (("train", "gone.csv", "--budget", "30"), 2, "--budget must be a time such as 30m"),
     (("train", "gone.csv", "--model", "mobilenetv2"), 2, "did you mean 'mobilenet_v2'"),
-    (("train", "gone.csv", "--attention", "sse"), 2, "did you mean 'se'"),
+    (("train", "gone.csv", "--attention", "see"), 2, "did you mean 'se'"),
     (("train", "gone.csv", "--set", "optim.lrr=1"), 2, "did you mean 'lr'"),
     (("train", "gone.csv", "--config", "gone.yaml"), 2, "config file does not exist"),
     (("predict", "gone", "a.png"), 4, "the bundle does not exist"),

@@ -2,7 +2,6 @@ import copy
 
 import pytest
 import torch
-from torch import nn
 
 from excite.attention.cbam import ConvolutionalBlockAttention
 from excite.attention.plan import AttentionPlan
@@ -10,6 +9,7 @@ from excite.errors import UsageError
 from excite.layers.residual import Residual
 from excite.models.classifier import create_model
 from lively import assert_equal, lively, varied_images
+from references import cbam_names, resnet50_with_cbam
 
 RESNET50 = 25_557_032
 
@@ -69,48 +69,13 @@ def test_open_gates_change_nothing_at_first():
         assert torch.equal(model(images), plain(images))
 
 
-def reference(order=lambda norm, gate: nn.Sequential(norm, gate)):
-    """torchvision's ResNet-50 with timm's CBAM after each block's last norm."""
-    from timm.layers.cbam import CbamModule
-    from torchvision.models import resnet50
-
-    model = resnet50(num_classes=7)
-    for name, block in model.named_modules():
-        if name.count(".") == 1 and name.startswith("layer"):
-            block.bn3 = order(block.bn3, CbamModule(block.bn3.num_features, mlp_bias=True))
-    return model
-
-
-def ours_from(state):
-    """Names of the reference in ours."""
-    inside = {"channel.fc1": "squeeze", "channel.fc2": "excite", "spatial.conv.conv": "spatial.conv",
-              "spatial.conv.bn": "spatial.norm"}
-    found = {}
-    for key, value in state.items():
-        parts = key.split(".")
-        if parts[0] in ("conv1", "bn1"):
-            key = f"backbone.stem.{'conv' if parts[0] == 'conv1' else 'norm'}.{parts[1]}"
-        elif parts[0] == "fc":
-            key = f"classifier.{parts[1]}"
-        else:
-            block, rest, leaf = f"backbone.stages.{int(parts[0][5]) - 1}.{parts[1]}", parts[2:-1], parts[-1]
-            if rest[0] == "downsample":
-                key = f"{block}.shortcut.{('conv', 'norm')[int(rest[1])]}.{leaf}"
-            elif rest[:2] == ["bn3", "1"]:
-                key = f"{block}.attention.{inside['.'.join(rest[2:])]}.{leaf}"
-            else:
-                key = f"{block}.branch.{int(rest[0][-1]) - 1}.{'conv' if rest[0][:-1] == 'conv' else 'norm'}.{leaf}"
-        found[key] = value
-    return found
-
-
 @pytest.mark.peers
 @pytest.mark.parametrize("shape", [(64, 64), (97, 65)])
 def test_equals_torchvisions_resnet50_with_timms_cbam(shape):
     images = varied_images(4, size=shape)
-    theirs = lively(reference(), images)
+    theirs = lively(resnet50_with_cbam(), images)
     ours = create_model("cbam_resnet50", num_classes=7).double().eval()
-    state = ours_from(theirs.state_dict())
+    state = cbam_names(theirs.state_dict())
     forms = {key: value for key, value in ours.state_dict().items() if key.endswith(("form", "position"))}
     assert not forms.keys() & state.keys()
     ours.load_state_dict(state | forms)

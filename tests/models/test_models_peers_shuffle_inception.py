@@ -1,8 +1,5 @@
 """ShuffleNetV2 and BN-Inception equal public packages, the weights crossing over by the key map."""
 
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
@@ -14,6 +11,7 @@ from excite.models.classifier import create_model
 from excite.weights.keymap import guess_layout, to_excite
 from excite.weights.load import load_weights
 from lively import assert_equal, lively, varied_images
+from references import of_pretrainedmodels
 
 pytestmark = pytest.mark.peers
 
@@ -25,16 +23,7 @@ def shufflenet_v2(width):
 
 
 def bn_inception(num_classes=7):
-    package = find_spec("pretrainedmodels").submodule_search_locations[0]  # to import it whole takes what is not there
-    spec = spec_from_file_location("bninception", Path(package) / "models" / "bninception.py")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    network = module.BNInception(num_classes=num_classes)
-    network.global_pool = nn.AdaptiveAvgPool2d(1)  # theirs is 7 x 7, for images of 224 only
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.normal_(layer.bias)
-    return network
+    return of_pretrainedmodels("bninception", num_classes=num_classes)
 
 
 @pytest.mark.parametrize("width", [0.5, 1.0, 1.5, 2.0])

@@ -13,7 +13,8 @@ from excite.cli.talk import say
 from excite.errors import ExciteError, Interrupted
 from excite.registry import nearest
 
-VERBS = ("demo", "info", "check", "train", "evaluate", "predict", "export", "models", "weights", "simulate", "cache")
+VERBS = ("demo", "info", "check", "train", "evaluate", "predict", "export", "bench", "models", "weights", "simulate",
+         "cache")
 
 
 class _Verbs(TyperGroup):

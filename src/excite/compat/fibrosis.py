@@ -36,8 +36,8 @@ def get_model(num_classes: int = 1000, sample_size: int = 224, width_mult: float
 def get_fine_tuning_parameters(model: nn.Module, ft_portion: str) -> Iterator[nn.Parameter] | list[dict[str, Any]]:
     """Return what an optimiser takes, as published.
 
-    A rate of 0 is no freeze: gradients are computed, BatchNorm's statistics move, and a schedule that sets rates, such as
-    OneCycleLR, trains the layers after all. `excite.models.groups.freeze_trunk` is the safe way.
+    A rate of 0 is no freeze: gradients are computed, BatchNorm's statistics move, and a schedule that sets rates, such
+    as OneCycleLR, trains the layers after all. `excite.models.groups.freeze_trunk` is the safe way.
 
     Args:
         model: Has its last layer at `classifier`.

@@ -1,0 +1,175 @@
+"""What one network costs: counted on shapes alone, timed on this machine, and what its source says."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from excite.attention.plan import AttentionPlan
+from excite.attention.words import parse
+from excite.errors import UsageError
+from excite.jobs.environment import cpu
+from excite.models.classifier import create_model
+from excite.models.cost import Cost, count
+from excite.models.measure import Timing, interleaved, using_threads
+from excite.models.published import ROWS, Published
+
+PIXELS, SMALL, CLIP = 224, 32, (16, 112, 112)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """Which network, for which input.
+
+    Args:
+        name: One of `list_models()`.
+        dims: 2 for images, 3 for volumes.
+        channels: Of the input.
+        classes: Length of the logits.
+        attention: As in "se@2,3:position=pre"; None for the network's own.
+        options: Of create_model.
+        sizes: Of the input; None: `usual_sizes`.
+    """
+
+    name: str
+    dims: int = 2
+    channels: int = 3
+    classes: int = 1000
+    attention: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    sizes: tuple[int, ...] | None = None
+
+    def build(self) -> nn.Module:
+        """Return the network, with random weights; nothing is computed inside `with torch.device("meta")`."""
+        plan = AttentionPlan(**parse(self.attention)) if self.attention else None
+        return create_model(self.name, dims=self.dims, in_channels=self.channels, num_classes=self.classes,
+                            attention=plan, **self.options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """What is known of a network without computing: its cost for one input, and notes on how it was built."""
+
+    order: Order
+    size: tuple[int, ...]
+    cost: Cost
+    notes: tuple[str, ...]
+
+
+def counted(order: Order) -> Counted:
+    """Count a network on shapes alone.
+
+    Raises:
+        UsageError: it cannot be built so, or cannot take the input. DataError: the same, from a layer that knows why.
+    """
+    with warnings.catch_warnings(record=True) as told, torch.device("meta"):
+        warnings.simplefilter("always")
+        model = order.build()
+    size = (order.channels, *(order.sizes or usual_sizes(model, order.dims)))
+    cost = count(model, size)
+    return Counted(order=order, size=size, cost=cost, notes=(*(str(one.message) for one in told), *cost.notes))
+
+
+def timed(order: Order, size: Sequence[int], *, batch: int = 1, threads: int | None = None,
+          seconds: float = 2.0) -> dict[str, Timing]:
+    """Return the milliseconds of a pass in evaluation mode without gradients, in both memory layouts in turns.
+
+    Args:
+        order: The network; its weights are random, which changes no time.
+        size: (channels, *sizes) of the input.
+        batch: Samples a pass.
+        threads: Of torch; None: all usable cores.
+        seconds: To spend; five repeats at least.
+    """
+    with using_threads(threads), torch.inference_mode():
+        return interleaved(passes(order, size, batch=batch), seconds=seconds)
+
+
+def passes(order: Order, size: Sequence[int], *, batch: int = 1) -> dict[str, Callable[[], object]]:
+    """Return a pass of the network as torch stores images, "contiguous", and one with channels last in memory."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the count has told them
+        model = order.build().eval()
+    last = torch.channels_last if len(size) == 3 else torch.channels_last_3d
+    turned = deepcopy(model).to(memory_format=last)  # type: ignore[call-overload]
+    images = torch.rand(batch, *size)
+    images_last = images.contiguous(memory_format=last)
+    return {"contiguous": lambda: model(images), "channels_last": lambda: turned(images_last)}
+
+
+def usual_sizes(model: nn.Module, dims: int) -> tuple[int, ...]:
+    """Return the sizes that a network is published for: 224, or 32 where its stem keeps the size; in 3-D 16 slices."""
+    small = all(step == 1 for step in getattr(getattr(model, "backbone", None), "strides", [(2,)])[0])
+    plane = (SMALL, SMALL) if small else (PIXELS, PIXELS) if dims == 2 else CLIP[1:]
+    return plane if dims == 2 else (CLIP[0], *plane)
+
+
+def published(found: Counted) -> list[Published]:
+    """Return what sources say of exactly this network; of its multiply-adds, for this input."""
+    order = found.order
+    return [row if row.size == found.size else row._replace(macs=None) for row in ROWS
+            if (row.network, row.dims, dict(row.options), row.classes) == (order.name, order.dims,
+                                                                           dict(order.options), order.classes)
+            and row.size[0] == order.channels and order.attention is None
+            and (row.size == found.size or row.parameters is not None)]
+
+
+def machine(threads: int) -> dict[str, Any]:
+    """Return what a measured time depends on."""
+    return {"cpu": cpu()["name"], "threads": threads, "torch": torch.__version__}
+
+
+def read_sizes(text: str | None, dims: int | None) -> tuple[tuple[int, ...] | None, int]:
+    """Return sizes and dimensions from "224", "224x160" or "16x112x112"; one number is every side.
+
+    Raises:
+        UsageError: `text` is not of that form, or has another number of sides than `dims`.
+    """
+    if dims not in (None, 2, 3):
+        raise UsageError(f"--dims must be 2 (images) or 3 (volumes), got {dims!r}")
+    if text is None:
+        return None, dims or 2
+    sides = text.lower().split("x")
+    if not all(side.strip().isdecimal() and int(side) > 0 for side in sides) or len(sides) > 3:
+        raise UsageError(f"--size must be N, HxW or DxHxW, got {text!r}", fix="for example 224, 224x160 or 16x112x112")
+    sizes = tuple(int(side) for side in sides)
+    if len(sizes) == 1:
+        return sizes * (dims or 2), dims or 2
+    if dims is not None and dims != len(sizes):
+        raise UsageError(f"--size {text} has {len(sizes)} sides, --dims is {dims}", fix="leave --dims out")
+    return sizes, len(sizes)
+
+
+def read_options(texts: Sequence[str]) -> dict[str, Any]:
+    """Return the options of create_model from "width=0.5" and the like; "32,16,16,8" is one value a stage.
+
+    Raises:
+        UsageError: a text is not of the form NAME=VALUE, or a name comes twice.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals and value) or name in found:
+            raise UsageError(f"--option must be NAME=VALUE, each name once, got {text!r}",
+                             fix="for example --option width=0.5")
+        found[name] = _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    """Return a number, a truth value, none, a word, or a tuple of them."""
+    if "," in text:
+        return tuple(_value(part.strip()) for part in text.split(","))
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
