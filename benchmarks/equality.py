@@ -31,13 +31,14 @@ HEAD = """# Ours beside the public ones
 Written by `.venv-peers/bin/python benchmarks/equality.py docs/equality.md`, {date}, torch {torch}; the packages:
 {packages}.
 
-- **parameters**, **MACs**: at 1000 classes, or at the classes and with the options that the published figure is for; of
-  one sample of 3 x 224 x 224 or 3 x 16 x 112 x 112, or of the published figure's size. "of" stands before what the source
-  says; a rounded figure is met within its rounding, or `models/published.py` says why not.
-- **difference**: max |ours - theirs| / max |theirs| of the logits, float64, random affine weights, measured statistics;
-  the outputs change by more than 1 % with the input. The largest over the sizes named in `tests/references.py`.
-- **image**: the 3-D network with the 2-D one's weights in its middle slices, given a volume of five equal slices, against
-  the 2-D network given the slice.
+- **parameters**, **MACs**: at 1000 classes, or at the classes and with the options that the published figure is for;
+  of one sample of 3 x 224 x 224 or 3 x 16 x 112 x 112, or of the published figure's size. "of" stands before what the
+  source says; a rounded figure is met within its rounding, or `models/published.py` says why not.
+- **difference**: max |ours - theirs| / max |theirs| of the logits, float64, random affine weights, measured
+  statistics; the outputs change by more than 1 % with the input. The largest over the sizes named in
+  `tests/references.py`.
+- **image**: the 3-D network with the 2-D one's weights in its middle slices, given a volume of five equal slices,
+  against the 2-D network given the slice.
 
 | network | dims | parameters | MACs | published by | difference |
 | --- | ---: | --- | --- | --- | --- |
@@ -60,7 +61,7 @@ def measured(pair: Pair) -> float:
 
 
 def as_an_image(name: str) -> float:
-    """Return the largest relative difference between the 3-D network on a repeated slice and the 2-D one on the slice."""
+    """Return the largest relative difference between the 3-D network on a repeated slice and the 2-D one on it."""
     torch.manual_seed(0)
     images = varied_images(2)
     flat = lively(create_model(name, num_classes=10), images)
