@@ -11,6 +11,7 @@ from torch import nn
 
 from excite.attention.plan import AttentionPlan
 from excite.errors import EnvironmentFault, ModelError, UsageError
+from excite.layers.gate import Start
 from excite.models.classifier import create_model
 from excite.weights.intake import take_in
 from excite.weights.load import load_weights
@@ -109,6 +110,18 @@ def test_gates_that_the_source_lacks_stay_fresh_and_half_of_them_are_refused() -
         half.pop(key)
     with pytest.raises(ModelError, match=r"missing: backbone\.stages\.3\.0\.attention"):
         load_weights(small(attention=plan), half, strict=True)
+
+
+@pytest.mark.parametrize(("kind", "start", "moved"), [("se", "open", False), ("se", "paper", True),
+                                                      ("gct", "paper", False), ("srm", "paper", True)])
+def test_fresh_gates_that_change_the_outputs_are_told(kind: str, start: Start, moved: bool) -> None:
+    plain = small().eval()
+    model = small(attention=AttentionPlan(kind=kind, start=start)).eval()
+    report = load_weights(model, plain.state_dict())
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(model(x), plain(x)) != moved
+    assert ("the outputs are not the source's (start='open')" in report.text()) == moved
 
 
 def test_gates_of_one_form_do_not_load_into_the_other() -> None:

@@ -38,6 +38,7 @@ class GatedChannelTransformation(Gate):
 
     def __init__(self, channels: int, *, dims: int = 2, start: Start = "paper") -> None:
         super().__init__(start=start)
+        self.start = "open"  # as published
         self.set_form(embedding="l2")
         self.axes = axes(dims)
         self.alpha = nn.Parameter(torch.ones(channels))

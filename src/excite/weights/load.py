@@ -86,7 +86,7 @@ def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor], *,
         mapped = {key: value for key, value in mapped.items() if not key.startswith(HEAD)}
     fresh = fresh_gates(model, mapped)
     if fresh:
-        notes.append(f"{len(fresh)} attention gates stay fresh: the source has none")
+        notes.append(f"{len(fresh)} attention gates stay fresh: the source has none{_moved(model, fresh)}")
     mapped, kernels = inflated(mapped, model, mode=inflate)
     if kernels:
         notes.append(f"inflated from 2-D ({inflate})")
@@ -146,6 +146,12 @@ def _known(name: str | None) -> str:
         raise UsageError("which network this is has to be known to map foreign key names to it",
                          fix="load_weights(model, source, name='mobilenet_v2'), as in create_model")
     return name
+
+
+def _moved(model: nn.Module, fresh: Sequence[str]) -> str:
+    """Return the word that fresh gates of the published start change what the weights compute."""
+    published = any(getattr(model.get_submodule(prefix[:-1]), "start", None) == "paper" for prefix in fresh)
+    return ", and start='paper' is not 1 at first: the outputs are not the source's (start='open')" if published else ""
 
 
 def _fit_channels(own: Shapes, mapped: dict[str, Tensor], mode: Channels, notes: list[str]) -> None:
