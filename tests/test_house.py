@@ -1,6 +1,7 @@
 """Who may import whom. The table below is the architecture; these tests keep it true."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -101,3 +102,10 @@ def test_nothing_reads_a_pickle_but_the_weight_import() -> None:
         if file.name != "pickled.py":
             assert "torch.load(" not in text and "import pickle" not in text, file
         assert "weights_only=False" not in text, file
+
+
+def test_no_class_or_function_is_for_one_number_of_dimensions() -> None:
+    names = {(file.name, node.name) for file in PACKAGE.rglob("*.py")
+             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+             if isinstance(node, ast.ClassDef | ast.FunctionDef) and re.search(r"[23][dD]", node.name)}
+    assert not names
