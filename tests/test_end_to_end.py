@@ -16,6 +16,7 @@ import pytest
 import excite
 from excite.errors import EnvironmentFault, UsageError
 from excite.jobs.train import Run, train
+from excite.models.classifier import create_model
 from runs import SETTINGS, command_line, simulated_table, small_config
 
 pytestmark = pytest.mark.slow
@@ -132,8 +133,7 @@ def test_predict_prints_one_json_object_a_line_and_goes_on_after_a_bad_file(run:
 
 def test_the_snippet_of_the_readme_runs(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                         capsys: pytest.CaptureFixture[str]) -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", readme, re.S)
+    code, _ = _snippets()
     first = table.read_text(encoding="utf-8").splitlines()[1].split(",")[0]
     for written, here in (('"table.csv"', repr(str(table))), ('"new.png"', repr(str(table.parent / first))),
                           ("values={", "values=SETTINGS | {"), ('weights="imagenet"', "weights=None")):
@@ -143,6 +143,18 @@ def test_the_snippet_of_the_readme_runs(table: Path, tmp_path: Path, monkeypatch
     exec(code, {"SETTINGS": SETTINGS})
     said = capsys.readouterr().out
     assert "balanced accuracy" in said and "ClassPrediction" in said
+
+
+def test_the_networks_of_the_readme_are_built(capsys: pytest.CaptureFixture[str]) -> None:
+    _, code = _snippets()
+    assert 'weights="imagenet"' in code
+    exec(code.replace('weights="imagenet"', "weights=PLAIN"), {"PLAIN": create_model("resnet50").state_dict()})
+    assert int(capsys.readouterr().out) > 144_000_000
+
+
+def _snippets() -> list[str]:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    return re.findall(r"```python\n(.*?)```", readme, re.S)
 
 
 def test_without_weights_at_hand_training_stops_and_says_what_to_do(table: Path, tmp_path: Path) -> None:
