@@ -17,9 +17,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import torch  # noqa: E402
 
 import peers  # noqa: E402, F401
-from excite.models.classifier import create_model, list_models  # noqa: E402
+from excite.models.classifier import create_model  # noqa: E402
 from excite.models.cost import count  # noqa: E402
 from excite.models.published import ROWS, Published, figure  # noqa: E402
+from excite.models.registry import BACKBONES  # noqa: E402
 from excite.weights.inflate import inflate  # noqa: E402
 from excite.weights.load import load_weights  # noqa: E402
 from lively import assert_sees_its_input, lively, varied_images  # noqa: E402
@@ -31,17 +32,17 @@ HEAD = """# Ours beside the public ones
 Written by `.venv-peers/bin/python benchmarks/equality.py docs/equality.md`, {date}, torch {torch}; the packages:
 {packages}.
 
-- **parameters**, **MACs**: at 1000 classes, or at the classes and with the options that the published figure is for;
-  of one sample of 3 x 224 x 224 or 3 x 16 x 112 x 112, or of the published figure's size. "of" stands before what the
-  source says; a rounded figure is met within its rounding, or `models/published.py` says why not.
+- **parameters**, **MACs**: at 1000 classes, or at the classes and with the options that the published figure is for.
+  "of" stands before what the source says; a rounded figure is met within its rounding, or `models/published.py` says
+  why not.
 - **difference**: max |ours - theirs| / max |theirs| of the logits, float64, random affine weights, measured
   statistics; the outputs change by more than 1 % with the input. The largest over the sizes named in
   `tests/references.py`.
 - **image**: the 3-D network with the 2-D one's weights in its middle slices, given a volume of five equal slices,
   against the 2-D network given the slice.
 
-| network | dims | parameters | MACs | published by | difference |
-| --- | ---: | --- | --- | --- | --- |
+| network | input | parameters | MACs | published by | difference |
+| --- | --- | --- | --- | --- | --- |
 """
 
 
@@ -74,15 +75,15 @@ def as_an_image(name: str) -> float:
     return float((found - expected).abs().max() / expected.abs().max())
 
 
-def published(name: str, dims: int) -> Published | None:
-    """Return the first row of a network in so many dimensions, one with a count before others."""
+def published(name: str, dims: int) -> Published:
+    """Return the first row of a network in so many dimensions, one with a count before others, or an empty one."""
     rows = sorted((row for row in ROWS if row.network == name and row.dims == dims), key=lambda row: not row.parameters)
-    return next(iter(rows), None)
+    plane = (32, 32) if "resnet20" in name else SIZES[dims][-2:]
+    return next(iter(rows), Published(name, None, None, "-", size=(3, *SIZES[dims][:-2], *plane)))
 
 
-def counted(name: str, dims: int, row: Published | None) -> tuple[str, str]:
+def counted(name: str, dims: int, row: Published) -> tuple[str, str]:
     """Return our parameters and multiply-adds for a row, with what the source says and what they are for."""
-    row = row or Published(name, None, None, "-", size=(3, *SIZES[dims]))
     with torch.device("meta"):
         model = create_model(name, dims=dims, in_channels=row.size[0], num_classes=row.classes, **dict(row.options))
     cost = count(model, row.size)
@@ -114,7 +115,7 @@ def main(out: Path) -> None:
 
     packages = ", ".join(f"{name} {version(name)}" for name in ("torchvision", "timm", "monai", "pretrainedmodels"))
     lines = []
-    for name in list_models():
+    for name in BACKBONES:
         for dims in (2, 3):
             found = [f"{pair.label} {measured(pair):.1e}" for pair in PAIRS if (pair.name, pair.dims) == (name, dims)]
             found += [f"image {as_an_image(name):.1e}"] if dims == 3 else []
@@ -122,7 +123,7 @@ def main(out: Path) -> None:
                 found.append(f"torchvision resnet50 with timm CbamModule {cbam():.1e}")
             row = published(name, dims)
             parameters, macs = counted(name, dims, row)
-            lines.append(f"| `{name}` | {dims} | {parameters} | {macs} | {row.source if row else '-'} | "
+            lines.append(f"| `{name}` | {' x '.join(map(str, row.size))} | {parameters} | {macs} | {row.source} | "
                          f"{'; '.join(found) or 'in no package: written out in its tests'} |")
             print(lines[-1], flush=True)
     head = HEAD.format(date=date.today(), torch=torch.__version__, packages=packages)

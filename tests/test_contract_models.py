@@ -120,6 +120,16 @@ def test_thin_volumes_pass(name, size):
     assert small(name, dims=3)(torch.rand(2, 4, *size)).shape == (2, 3)
 
 
+def test_a_batch_of_other_axes_or_channels_is_refused_in_words(every):
+    with torch.device("meta"):
+        flat, deep = small(every), small(every, dims=3)
+        for model, x in ((flat, (1, 3, 8, 8)), (flat, (1, 4, 8, 8, 8)), (flat, (4, 8, 8)), (deep, (1, 4, 8, 8))):
+            with pytest.raises(DataError, match=r"the network takes \(N, 4, .*H, W\), got \("):
+                model(torch.empty(x))
+            with pytest.raises(DataError, match="the network takes"):
+                model.backbone.features(torch.empty(x))
+
+
 @pytest.mark.parametrize("dims", [2, 3])
 def test_a_batch_of_one_trains_or_names_the_norm_that_cannot(every, dims):
     size = (4, 16, 16) if dims == 3 else (16, 16)

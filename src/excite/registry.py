@@ -58,5 +58,6 @@ class Registry(Generic[T]):
 
 def nearest(name: str, known: "Iterator[str] | Registry[T] | list[str]") -> str:
     """Return "did you mean 'x'? " for the nearest of `known`, or nothing."""
-    near = get_close_matches(name, list(known), n=1)
-    return f"did you mean {near[0]!r}? " if near else ""
+    spelt = {one.lower(): one for one in known}
+    near = get_close_matches(name.lower(), list(spelt), n=1)
+    return f"did you mean {spelt[near[0]]!r}? " if near else ""

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from excite.attention.plan import AttentionPlan
 from excite.attention.srm import EPS, StyleRecalibration
-from excite.errors import DataError
+from excite.errors import DataError, UsageError
+from excite.models.classifier import create_model
 from lively import lively
 
 
@@ -36,3 +38,17 @@ def test_a_batch_of_one_cannot_train_the_norm_and_is_told_so():
     with pytest.raises(DataError, match="over 16 channels has one value a channel to measure"):
         gate(torch.randn(1, 16, 4, 4))
     gate.eval()(torch.randn(1, 16, 4, 4))
+
+
+def test_group_norm_cannot_take_the_place_of_its_norm():
+    with pytest.raises(UsageError, match="norm='group' cannot take the place of the norm in a StyleRecalibration"):
+        create_model("resnet20", attention=AttentionPlan(kind="srm"), norm="group")
+
+
+def test_a_constant_channel_has_the_papers_epsilon_under_the_root():
+    assert EPS == 1e-5
+    gate = StyleRecalibration(2).double().eval()
+    torch.nn.init.ones_(gate.style)
+    seen = gate.gate(torch.full((1, 2, 3, 3), 0.5, dtype=torch.float64)).detach()
+    expected = torch.sigmoid(torch.tensor((0.5 + 1e-5 ** 0.5) / (1 + 1e-5) ** 0.5, dtype=torch.float64))
+    torch.testing.assert_close(seen, expected.expand(1, 2, 1, 1), rtol=1e-9, atol=0)

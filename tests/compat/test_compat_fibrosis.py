@@ -96,3 +96,14 @@ def test_the_safe_freeze_keeps_the_trunk_as_it_is_under_a_one_cycle(model):
         step(model, optimiser, schedule)
     after = model.state_dict()
     assert all(torch.equal(after[key], value) for key, value in before.items())
+
+
+def test_a_nested_module_of_that_name_is_no_last_layer():  # T0-3 (d)
+    class Nested(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.trunk = torch.nn.ModuleDict({"classifier": torch.nn.Linear(2, 2)})
+            self.classifier = torch.nn.Linear(2, 2)
+
+    rates = [group.get("lr") for group in get_fine_tuning_parameters(Nested(), "last_layer")]
+    assert rates == [0.0, 0.0, None, None]

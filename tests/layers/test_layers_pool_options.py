@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from excite.errors import DataError, UsageError
-from excite.layers.options import check_options
+from excite.layers.options import check_options, read_value
 from excite.layers.pool import GlobalMean, MaxPool
 
 
@@ -54,3 +54,27 @@ def test_right_options_and_open_ended_builders_pass():
     check_options("thing", lambda **anything: anything, ["wdith"])
     with pytest.raises(UsageError, match="has no option 'size'"):
         check_options("thing", build, ["size"], fixed=("size",))
+
+
+def typed(size, *, wide=False, count=1, share=0.5, word="a", free=None):
+    return size
+
+
+@pytest.mark.parametrize(("name", "value", "kind"), [
+    ("wide", "no", "true or false"), ("wide", 1, "true or false"), ("count", "1", "a whole number"),
+    ("count", True, "a whole number"), ("count", (1, 2.5), "a whole number"), ("share", "abc", "a number"),
+    ("share", True, "a number"), ("word", 3, "a word")])
+def test_a_value_of_another_kind_is_named(name, value, kind):
+    with pytest.raises(UsageError, match=f"{name} of thing must be {kind}, got"):
+        check_options("thing", typed, {name: value}, fixed=("size",))
+
+
+def test_values_of_the_right_kind_pass_one_or_several():
+    check_options("thing", typed, {"wide": True, "count": (1, 2), "share": 1, "word": "b", "free": [None]},
+                  fixed=("size",))
+
+
+@pytest.mark.parametrize(("text", "value"), [
+    ("1", 1), ("1e-3", 0.001), ("True", True), ("none", None), ("a", "a"), ("1,2.5,no", (1, 2.5, "no"))])
+def test_text_is_read_as_what_it_looks_like(text, value):
+    assert read_value(text) == value and type(read_value(text)) is type(value)

@@ -8,9 +8,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from excite.attention.plan import AttentionPlan
 from excite.attention.registry import ATTENTION
-from excite.errors import UsageError
+from excite.errors import DataError, UsageError
 from excite.layers.gate import Gate
-from excite.models.classifier import create_model
+from excite.models.classifier import create_model, list_models
 from excite.models.cost import Cost, count, on_meta
 from excite.models.groups import freeze_trunk
 from excite.models.published import ROWS, figure, usual
@@ -81,7 +81,7 @@ def test_every_attention_is_counted(kind, dims):
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.network}-{row.options}-{row.size}-{row.source}")
 def test_the_published_networks_cost_what_is_published(row):
-    if row.network not in BACKBONES:
+    if row.network not in list_models():
         pytest.skip(f"{row.network} is no network of create_model")
     with torch.device("meta"):
         model = create_model(row.network, dims=row.dims, in_channels=row.size[0], num_classes=row.classes,
@@ -252,11 +252,11 @@ def test_a_large_network_is_counted_in_a_moment_without_its_weights():
 
 @pytest.mark.parametrize(("size", "message"), [
     ((3, 0, 32), "input_size must be"), ((), "input_size must be"), ((3, 32.0, 32), "input_size must be"),
-    ((1, 32, 32), "mobilenet_v2 cannot take an input of 1 x 32 x 32"), ((3, 32, 32, 32), "cannot take an input")])
+    ((1, 32, 32), r"takes \(N, 3, H, W\), got \(1, 1, 32, 32\)"), ((3, 32, 32, 32), r"takes \(N, 3, H, W\)")])
 def test_an_input_that_cannot_be_is_an_error_that_says_so(size, message):
     with torch.device("meta"):
         model = create_model("mobilenet_v2")
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises((UsageError, DataError), match=message):
         count(model, size)
 
 

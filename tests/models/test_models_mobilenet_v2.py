@@ -85,7 +85,7 @@ def test_attention_joins_the_chosen_stage_only(position):
 
 def test_blocks_without_a_shortcut_are_reported_for_the_identity_position():
     plan = AttentionPlan(position="identity")
-    with pytest.warns(UserWarning, match="10 blocks get the attention, 7 do not: stages.0.0 has no identity position"):
+    with pytest.warns(UserWarning, match="in 10 of 17 blocks, 7 do not get it: stages.0.0 has no identity position"):
         model = create_model("mobilenet_v2", attention=plan)
     assert len(model.backbone.refused()) == 7 and len(model.backbone.attended()) == 10
     with pytest.raises(UsageError, match="no block of the planned stages can have this attention .stages.0.0 has no"):

@@ -11,6 +11,7 @@ from excite.errors import ModelError, UsageError
 from excite.models.classifier import create_model
 from excite.models.cost import count
 from excite.models.resnet import DEPTHS, ResNet
+from excite.models.resnet_cifar import PadShortcut
 from lively import assert_sees_its_input, lively, varied_images
 
 
@@ -212,3 +213,16 @@ def test_gates_by_name_and_by_plan_are_one_network():  # S3-05
         expected = by_name(images)
         assert_sees_its_input(expected)
         assert torch.equal(by_plan(images), expected)
+
+
+def test_the_shortcut_without_parameters_takes_every_second_place_and_puts_the_zeros_behind():
+    x = torch.randn(2, 3, 5, 4)
+    y = PadShortcut(3, 7, 2, dims=2)(x)
+    assert torch.equal(y[:, :3], x[:, :, ::2, ::2]) and not y[:, 3:].any() and y.shape == (2, 7, 3, 2)
+
+
+@pytest.mark.parametrize(("name", "rate"), [("senet154", 0.2), ("mobilenet_v1", 0.001), ("mobilenet_v2", 0.2),
+                                            ("mobilenet_v3_large", 0.2), ("resnet50", 0.0), ("shufflenet_v2", 0.0)])
+def test_dropout_is_the_published_rate(name, rate):
+    with torch.device("meta"):
+        assert create_model(name).dropout.p == rate

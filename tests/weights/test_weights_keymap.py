@@ -33,7 +33,7 @@ def test_the_layout_is_known_by_its_marks(key, layout):
 
 @pytest.mark.parametrize("state", [{}, named("blocks.0.attn.qkv.weight")])
 def test_an_unknown_layout_is_an_error_that_says_what_to_do(state):
-    with pytest.raises(ModelError, match="layout of these weights is not known .*; name it with --layout: excite, "):
+    with pytest.raises(ModelError, match="layout of these weights is not known .*; name it, layout=.*: excite, "):
         guess_layout(state)
 
 

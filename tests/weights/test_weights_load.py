@@ -74,7 +74,7 @@ def test_another_number_of_classes_is_named() -> None:
 @pytest.mark.parametrize(("change", "says"), [
     (lambda s: s.pop("backbone.stem.conv.weight"), r"1 missing: backbone\.stem\.conv\.weight"),
     (lambda s: s.update(extra=torch.ones(1)), "1 unknown: extra"),
-    (lambda s: s.update({"backbone.head.conv.weight": torch.ones(3, 3, 1, 1)}), r"of another shape: .*\(3, 3, 1, 1\)"),
+    (lambda s: s.update({"backbone.head.conv.weight": torch.ones(3, 3, 1, 1)}), r"that do not fit: .*\(3, 3, 1, 1\)"),
 ])
 def test_strict_names_each_fault_and_changes_nothing(change: object, says: str) -> None:
     model = small()
@@ -155,7 +155,8 @@ def test_grey_images_are_answered_alike_by_any_number_of_channels(channels: int)
         model = small(in_channels=channels).double().eval()
         report = load_weights(model, colour.state_dict(), channels=mode)  # type: ignore[arg-type]
         assert report.percent == 100 and report.notes == (
-            f"first convolution fitted from 3 to {channels} channels ({mode})",)
+            f"first convolution fitted from 3 to {channels} channels ({mode}"
+            + (", all alike: channels='repeat' keeps them apart)" if channels > 1 else ")"),)
         with torch.no_grad():
             answer = model.backbone.stem.conv(images.repeat(1, channels, 1, 1))  # type: ignore[union-attr, operator]
             assert_equal(answer, factor * first)
@@ -236,7 +237,7 @@ def test_the_mean_mode_spreads_a_kernel_over_its_depth() -> None:
 
 
 def test_weights_of_volumes_do_not_load_into_a_network_for_images() -> None:
-    with pytest.raises(ModelError, match=r"52 of another shape: .*\(8, 1, 3, 3, 3\) in the source, \(8, 1, 3, 3\)"):
+    with pytest.raises(ModelError, match=r"52 that do not fit: .*\(8, 1, 3, 3, 3\) in the source, \(8, 1, 3, 3\)"):
         load_weights(small(), small(dims=3).state_dict())
 
 
@@ -283,3 +284,76 @@ def test_sources_that_cannot_be_meant() -> None:
         load_weights(model, "none", name="mobilenet_v2")
     with pytest.raises(UsageError, match="name='mobilenet_v2'"):
         load_weights(nn.Linear(2, 2), {"features.1.conv.0.0.weight": torch.ones(1)})
+
+
+def test_values_that_are_not_finite_and_things_that_are_no_tensors_are_refused_in_memory_too() -> None:
+    state = other_values(small())
+    with pytest.raises(UsageError, match=r"got dict at 'state_dict'; the state dict is weights\['state_dict'\]"):
+        load_weights(small(), {"state_dict": state})  # type: ignore[dict-item]
+    with pytest.raises(UsageError, match="weights must be tensors by name, got ndarray at 'classifier.bias'"):
+        load_weights(small(), {"classifier.bias": np.zeros(3)})  # type: ignore[dict-item]
+    state["classifier.bias"] = torch.full_like(state["classifier.bias"], float("nan"))
+    with pytest.raises(ModelError, match="1 tensors hold values that are not finite: classifier.bias"):
+        load_weights(small(), state)
+
+
+def test_another_form_is_refused_without_strict_too() -> None:
+    state = create_model("resnet50", num_classes=3, stride_in="conv1").state_dict()
+    with pytest.raises(ModelError, match="stride_in='conv1' in the source, 'conv2'.*build the network with stride_in="):
+        load_weights(create_model("resnet50", num_classes=3), state, strict=False)
+
+
+def test_weights_for_batch_norms_tell_a_network_of_group_norms() -> None:
+    with pytest.raises(ModelError, match="made with norm='batch', this network has norm='group'"):
+        load_weights(small(norm="group"), small().state_dict())
+
+
+def test_what_the_source_does_not_say_is_a_caution_and_create_model_warns_of_it() -> None:
+    state = create_model("resnet18", num_classes=3).state_dict()
+    bare = {key: value for key, value in state.items() if key != "backbone.form"}
+    model = create_model("resnet18", num_classes=3)
+    assert load_weights(model, state).cautions == ()
+    report = load_weights(model, bare)
+    assert report.cautions == ("the source does not say its ceil_pool (False): it is taken to be this network's",)
+    with pytest.warns(UserWarning, match="resnet18: the source does not say its ceil_pool"):
+        create_model("resnet18", num_classes=3, weights=bare)
+    with pytest.warns(UserWarning, match="start='paper' is not 1 at first: the outputs are not the source's"):
+        create_model("resnet18", num_classes=3, weights=state, attention="se")
+
+
+@pytest.mark.parametrize("kind", ["simam", "gct"])
+def test_attention_without_weights_of_its_own_takes_a_plain_networks(kind: str) -> None:
+    plain = create_model("resnet18", num_classes=3)
+    report = load_weights(create_model("resnet18", num_classes=3, attention=AttentionPlan(kind=kind)),
+                          plain.state_dict())
+    assert report.percent == 100 and (len(report.cautions) == 1) == (kind == "simam")
+
+
+def test_gates_of_another_kind_with_the_same_shapes_are_refused() -> None:
+    half = AttentionPlan(kind="cbam", options={"spatial": False})
+    state = create_model("resnet18", num_classes=3, attention=half).state_dict()
+    model = create_model("resnet18", num_classes=3, attention=AttentionPlan(kind="se"))
+    assert {key for key in state} == {key for key in model.state_dict()}
+    with pytest.raises(ModelError, match="squeeze='both' in the source, 'average' in the network"):
+        load_weights(model, state)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+def test_weights_that_are_no_real_numbers_are_refused(dtype: torch.dtype) -> None:
+    state = other_values(small())
+    state["classifier.weight"] = state["classifier.weight"].to(dtype)
+    with pytest.raises(ModelError, match=f"classifier.weight: {dtype} in the source, torch.float32 in the network"):
+        load_weights(small(), state)
+
+
+def test_a_variance_below_zero_and_an_unknown_choice_are_refused() -> None:
+    state = other_values(small())
+    state["backbone.stem.norm.running_var"] -= 5
+    with pytest.raises(ModelError, match="1 tensors hold variances below 0: backbone.stem.norm.running_var"):
+        load_weights(small(), state)
+    with pytest.raises(UsageError, match="part must be 'auto', 'features' or 'all', got 'featuresx'"):
+        load_weights(small(), state, part="featuresx")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="channels must be 'sum', 'mean' or 'repeat', got 'bogus'"):
+        load_weights(small(), state, channels="bogus")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="weights must be a tag, a file or a state dict, got int"):
+        load_weights(small(), 5)  # type: ignore[arg-type]

@@ -54,7 +54,7 @@ class ConvolutionalBlockAttention(Gate):
                  norm: bool = False, spatial: bool = True, start: Start = "paper") -> None:
         if not isinstance(kernel_size, int) or isinstance(kernel_size, bool) or kernel_size < 1 or kernel_size % 2 == 0:
             raise UsageError(f"kernel_size must be an odd whole number, got {kernel_size!r}", fix="7 is the paper's")
-        super().__init__(start=start)
+        super().__init__(start=start, squeeze="both")
         squeezed = squeezed_channels(channels, reduction)
         self.axes = axes(dims)
         self.squeeze = conv(dims)(channels, squeezed, kernel_size=1, bias=bias)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from excite.attention.registry import ATTENTION
 from excite.layers.dims import axes, norm
 from excite.layers.gate import Gate, Start
-from excite.layers.norm import refuse_single
+from excite.layers.norm import OVER_BATCH, refuse_single
 
 EPS = 1e-5  # under the root, so that a constant channel has a gradient
 
@@ -46,6 +46,7 @@ class StyleRecalibration(Gate):
         if start == "open":  # the norm is the last layer and zero, so this one must not be
             nn.init.normal_(self.style, std=0.1)
         self.norm = norm(dims)(channels)
+        setattr(self.norm, OVER_BATCH, True)  # of one value a channel, which groups cannot normalise
         self.open_at(self.norm)
 
     def gate(self, x: Tensor) -> Tensor:

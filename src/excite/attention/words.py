@@ -6,12 +6,18 @@
     se:start=open:reduction=32,16,16,8     exactly 1 at first; one reduction a stage
 """
 
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
 from excite.errors import UsageError
+from excite.layers.options import read_value
 
 Place = Literal["standard", "pre", "post", "identity", "inner", "tail"]
 PLACES: tuple[str, ...] = get_args(Place)
+OWN = ("position", "start", "stages")
+BLOCK = r"[0-9]+|[0-9*?]+\.[0-9*?]+"
 FORM = "KIND[@STAGES or BLOCKS][:position=...][:start=...][:OPTION=VALUE]"
 
 
@@ -27,36 +33,47 @@ def parse(text: str) -> dict[str, Any]:
         raise _unclear(text)
     found: dict[str, Any] = {"kind": kind}
     places = [place.strip() for place in where.split(",")] if where else []
-    if not all(places):
+    if not all(places) or set(text) & set("()[]{}"):
         raise _unclear(text)
-    if places and all(place.isdigit() for place in places):
+    if places and all(place.isdecimal() for place in places):
         found["stages"] = tuple(int(place) for place in places)
     elif places:
-        found["blocks"] = tuple(f"{place}.*" if place.isdigit() else place for place in places)
+        if not all(re.fullmatch(BLOCK, place) for place in places):
+            raise _unclear(text)
+        found["blocks"] = tuple(f"{place}.*" if place.isdecimal() else place for place in places)
     options: dict[str, object] = {}
     for setting in settings:
         name, equals, value = (part.strip() for part in setting.partition("="))
         if not (name and equals and value):
             raise _unclear(text)
-        if name in ("position", "start"):
+        if name in found or name in options:
+            raise UsageError(f"{name} is said twice in {text!r}", fix="say it once")
+        if name == "stages":
+            found[name] = tuple(int(one) if one.strip().isdecimal() else -1 for one in value.split(","))
+        elif name in OWN:
             found[name] = value
+        elif close := get_close_matches(name, OWN, n=1, cutoff=0.75):
+            raise UsageError(f"an attention has no {name!r}", fix=f"did you mean {close[0]!r}?")
         else:
-            options[name] = _value(value)
+            options[name] = read_value(value)
     return found | ({"options": options} if options else {})
 
 
-def _value(text: str) -> object:
-    """Return a number, a truth value, a word, or a tuple of them."""
-    if "," in text:
-        return tuple(_value(part.strip()) for part in text.split(","))
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+def spelt(record: Mapping[str, Any]) -> str:
+    """Return the line that stands for the arguments of a plan."""
+    stages, blocks = record["stages"], record["blocks"]
+    where = ",".join(str(place) for place in blocks or stages or ())
+    both = {"stages": stages} if stages and blocks else {}
+    settings = {**both, "position": record["position"], "start": record["start"], **record["options"]}
+    usual = {"position": "standard", "start": "paper"}
+    said = [f"{name}={_written(value)}" for name, value in settings.items() if usual.get(name) != value]
+    return ":".join([record["kind"] + (f"@{where}" if where else ""), *said])
+
+
+def _written(value: object) -> str:
+    if isinstance(value, tuple | list):
+        return ",".join(_written(part) for part in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _unclear(text: str) -> UsageError:

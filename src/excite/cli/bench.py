@@ -26,7 +26,7 @@ def bench() -> None:
 def cost(
     seconds: Annotated[float, typer.Option(min=0.1, max=600, help="Time to measure; every layer is run five times at "
                                                                   "least.")] = 12.0,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all usable cores otherwise.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads; all cores otherwise.")] = None,
     channels_last: Annotated[bool, typer.Option("--channels-last", help="Channels last in memory, which torch's "
                                                 "kernels for depth-wise convolution like better.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,

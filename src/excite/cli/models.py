@@ -20,15 +20,16 @@ def models(
     dims: Annotated[int | None, typer.Option(help="2 for images, 3 for volumes.")] = None,
     size: Annotated[str | None, typer.Option(help="Input: N, HxW or DxHxW; otherwise 224, or 16x112x112 in 3-D, or "
                                                   "32 a side where the network is for small images.")] = None,
-    num_classes: Annotated[int, typer.Option("--classes", help="Number of classes.")] = 1000,
-    channels: Annotated[int, typer.Option(help="Channels of the input.")] = 3,
-    attention: Annotated[str | None, typer.Option(help="Attention to add: se, cbam@2,3, se:position=pre.")] = None,
+    num_classes: Annotated[int | None, typer.Option("--classes", help="Number of classes, or of masks.")] = None,
+    channels: Annotated[int | None, typer.Option(help="Channels of the input.")] = None,
+    attention: Annotated[str | None, typer.Option(help="Attention in the place of the network's own: se, "
+                                                       "cbam@2,3, se:position=pre.")] = None,
     option: Annotated[list[str] | None, typer.Option(help="Of the network: width=0.5. As often as needed.")] = None,
     table: Annotated[bool, typer.Option("--table", help=f"Write all networks, 2-D and 3-D, to NAME, a .md file; "
                                                         f"{TABLE} otherwise.")] = False,
     time: Annotated[bool, typer.Option("--time/--no-time", help="Measure the time of one, or for --table.")] = True,
     batch: Annotated[int, typer.Option(min=1, help="Samples of the pass that is timed.")] = 1,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the pass; all usable cores otherwise.")
+    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads of the pass; all cores otherwise.")
                        ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")] = False,
 ) -> None:
@@ -44,20 +45,30 @@ def models(
       excite models resnet50 --attention cbam@2,3 --no-time --json
       excite models --table docs/models.md
     """
-    from excite.jobs.model_cost import Order, read_options, read_sizes
+    from excite.jobs.model_cost import read_options, read_sizes, usual_order
 
     if table:
+        _refuse_with_table(size=size, dims=dims, classes=num_classes, channels=channels, attention=attention,
+                           option=option)
         _write(Path(pattern or TABLE), time=time, threads=threads, json=json)
         return
     sizes, found = read_sizes(size, dims)
     one = pattern is not None and not set("*?[") & set(pattern)
-    orders = [Order(name=name, dims=found, channels=channels, classes=num_classes, attention=attention,
-                    options=read_options(option or ()), sizes=sizes)
+    orders = [usual_order(name, channels=channels, classes=num_classes, dims=found, attention=attention,
+                          options=read_options(option or ()), sizes=sizes)
               for name in ([pattern] if one and pattern else _matching(pattern or "*"))]
     if one:
         _show(orders[0], time=time, batch=batch, threads=threads, json=json)
     else:
         _list(orders, json=json)
+
+
+def _refuse_with_table(**given: object) -> None:
+    from excite.errors import UsageError
+
+    named = [f"--{name}" for name, value in given.items() if value is not None]
+    if named:
+        raise UsageError(f"--table takes no {', '.join(named)}", fix="it writes all networks at their usual sizes")
 
 
 def _matching(pattern: str) -> list[str]:
@@ -77,7 +88,7 @@ def _list(orders: "Sequence[Order]", *, json: bool) -> None:
     from excite.jobs.model_cost import counted
 
     if not json:
-        typer.echo(f"{'name':<22}{'dims':>4}  {'input':<18}{'parameters':>13}{'MACs':>17}")
+        typer.echo(f"{'name':<26}{'dims':>4}  {'input':<18}{'parameters':>13}{'MACs':>17}")
     failed: list[ExciteError] = []
     for order in orders:
         try:
@@ -93,7 +104,7 @@ def _list(orders: "Sequence[Order]", *, json: bool) -> None:
             emit({"name": order.name, "dims": order.dims, "input": list(found.size),
                   "parameters": found.cost.parameters, "macs": found.cost.macs})
         else:
-            typer.echo(f"{order.name:<22}{order.dims:>4}  {' x '.join(map(str, found.size)):<18}"
+            typer.echo(f"{order.name:<26}{order.dims:>4}  {' x '.join(map(str, found.size)):<18}"
                        f"{found.cost.parameters:>13,}{found.cost.macs:>17,}")
     if failed and len(failed) == len(orders):
         raise failed[0]
@@ -118,8 +129,21 @@ def _show(order: "Order", *, time: bool, batch: int, threads: int | None, json: 
         typer.echo(line)
     for name, text in _lines(found, times, batch, where):
         typer.echo(_wrapped(name, text))
-    say(f"next: excite train TABLE --model {order.name}" if order.dims == 2 else
-        f"next: from excite import create_model; create_model({order.name!r}, dims=3)")
+    say(f"next: {_next(order)}")
+
+
+def _next(order: "Order") -> str:
+    """Return what to type to have this network: a training, or the call where it is no classifier of images."""
+    from excite.models.registry import NETWORKS
+
+    if order.dims == 2 and order.name not in NETWORKS:
+        flags = [f"--attention {order.attention}"] if order.attention else []
+        flags += [f"--set model.options.{name}={value}" for name, value in order.options.items()]
+        return " ".join(["excite train TABLE --model", order.name, *flags])
+    said = [repr(order.name)] + ["dims=3"] * (order.dims == 3)
+    said += [f"attention={order.attention!r}"] if order.attention else []
+    said += [f"{name}={value!r}" for name, value in order.options.items()]
+    return f"from excite import create_model; create_model({', '.join(said)})"
 
 
 def _facts(found: "Counted", times: "dict[str, Timing]", batch: int, where: dict[str, Any]) -> dict[str, Any]:
@@ -166,6 +190,8 @@ def _lines(found: "Counted", times: "dict[str, Timing]", batch: int, where: dict
              ("maps", f"{cost.activation_bytes / mib:.1f} MiB: the largest single operation reads and writes so much, "
                       "batch of one"),
              ("", f"{cost.kept_bytes / mib:.1f} MiB a sample: training keeps so much for the backward pass")]
+    if "attention" in cost.by_part:
+        lines.append(("attention", "is counted apart: the rows of the stages are without it"))
     for layout, timing in times.items():
         rate = batch * cost.macs / timing.median / 1e6
         lines.append(("time" if layout == "contiguous" else "",

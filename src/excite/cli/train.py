@@ -26,7 +26,8 @@ def train(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; runs/NAME-OF-TABLE otherwise.")] = None,
     model: Annotated[str | None, typer.Option(help="Network: excite models.")] = None,
     weights: Annotated[str | None, typer.Option(help="imagenet, a weights file, or none.")] = None,
-    attention: Annotated[str | None, typer.Option(help="Attention to add: se, cbam@2,3, se:position=pre.")] = None,
+    attention: Annotated[str | None, typer.Option(help="Attention in the place of the network's own: se, "
+                                                      "cbam@2,3, se:position=pre.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a batch.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,

@@ -156,8 +156,11 @@ def verify(
     from excite.weights.store import files_of
     from excite.weights.store import verify as check
 
-    wrong = []
-    for path, row in files_of(names or []):
+    wrong, files = [], list(files_of(names or []))
+    if not files:
+        say("no weights are at hand; next: excite weights list")
+        return
+    for path, row in files:
         verdict = check(path, row)
         if not verdict.ok:
             wrong.append(path.name)

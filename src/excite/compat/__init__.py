@@ -19,16 +19,27 @@ if TYPE_CHECKING:
         mobilenet_v3_small,
     )
     from excite.compat.se import SEBottleneck, SEModule, SEResNet50, SEResNet50_Simple
+    from excite.compat.segmentation import (
+        ASPP,
+        ASPPResidualSEUNet,
+        DoubleResidualBlockSE,
+        MobileNetV2ASPPResidualSEUNet,
+        ResidualBlockSE,
+        SEBlock,
+    )
     from excite.compat.ultrasound import UltrasoundDataset, calculate_metrics, predict_image
 
 _WHERE = {
     "ConvBNReLU": "light", "InvertedResidual": "light", "MobileNetV2": "light", "channel_shuffle": "light",
     "hsigmoid": "light", "hswish": "light", "mobilenet_v3_large": "light", "mobilenet_v3_small": "light",
     "SEBottleneck": "se", "SEModule": "se", "SEResNet50": "se", "SEResNet50_Simple": "se",
+    "ASPP": "segmentation", "ASPPResidualSEUNet": "segmentation", "DoubleResidualBlockSE": "segmentation",
+    "MobileNetV2ASPPResidualSEUNet": "segmentation", "ResidualBlockSE": "segmentation", "SEBlock": "segmentation",
     "UltrasoundDataset": "ultrasound", "calculate_metrics": "ultrasound", "predict_image": "ultrasound",
     "get_fine_tuning_parameters": "fibrosis", "get_model": "fibrosis",
 }
-__all__ = ["ConvBNReLU", "InvertedResidual", "MobileNetV2", "SEBottleneck", "SEModule", "SEResNet50",
+__all__ = ["ASPP", "ASPPResidualSEUNet", "ConvBNReLU", "DoubleResidualBlockSE", "InvertedResidual", "MobileNetV2",
+           "MobileNetV2ASPPResidualSEUNet", "ResidualBlockSE", "SEBlock", "SEBottleneck", "SEModule", "SEResNet50",
            "SEResNet50_Simple", "UltrasoundDataset", "calculate_metrics", "channel_shuffle",
            "get_fine_tuning_parameters", "get_model", "hsigmoid", "hswish", "mobilenet_v3_large", "mobilenet_v3_small",
            "predict_image"]

@@ -62,6 +62,8 @@ class InvertedResidual(Residual):
     def __init__(self, inp: int, oup: int, stride: int, expand_ratio: int) -> None:
         if stride not in (1, 2):
             raise UsageError(f"stride must be 1 or 2, got {stride!r}")
+        if not expand_ratio > 0:
+            raise UsageError(f"expand_ratio must be above 0, got {expand_ratio!r}", fix="6 is the paper's")
         hidden = int(round(inp * expand_ratio))
         brick = partial(ConvNormAct, act=nn.ReLU6)
         super().__init__(inverted(brick, inp, hidden, oup, stride=stride),

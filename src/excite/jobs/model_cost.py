@@ -11,14 +11,18 @@ from torch import nn
 
 from excite.attention.plan import AttentionPlan
 from excite.attention.words import parse
-from excite.errors import UsageError
+from excite.errors import EnvironmentFault, UsageError
 from excite.jobs.environment import cpu
-from excite.models.classifier import create_model
+from excite.layers.options import read_value
+from excite.models.classifier import create_model, own_attention
 from excite.models.cost import Cost, count
 from excite.models.measure import Timing, interleaved, using_threads
 from excite.models.published import ROWS, Published
+from excite.models.registry import NETWORKS
+from excite.models.sections import RESERVED
 
 PIXELS, SMALL, CLIP = 224, 32, (16, 112, 112)
+LARGEST = 65_536  # pixels a side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +54,13 @@ class Order:
                             attention=plan, **self.options)
 
 
+def usual_order(name: str, *, channels: int | None = None, classes: int | None = None, **more: Any) -> Order:
+    """Return an order with 3 channels and 1000 classes unless told otherwise; 1 and 1 where masks are drawn."""
+    usual = (1, 1) if name in NETWORKS else (3, 1000)
+    return Order(name=name, channels=usual[0] if channels is None else channels,
+                 classes=usual[1] if classes is None else classes, **more)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Counted:
     """What is known of a network without computing: its cost for one input, and notes on how it was built."""
@@ -69,9 +80,12 @@ def counted(order: Order) -> Counted:
     with warnings.catch_warnings(record=True) as told, torch.device("meta"):
         warnings.simplefilter("always")
         model = order.build()
-    size = (order.channels, *(order.sizes or usual_sizes(model, order.dims)))
-    cost = count(model, size)
-    return Counted(order=order, size=size, cost=cost, notes=(*(str(one.message) for one in told), *cost.notes))
+        size = (order.channels, *(order.sizes or usual_sizes(model, order.dims)))
+        cost = count(model, size)
+    own = own_attention(order.name, **order.options) if order.attention else None
+    replaced = [f"in the place of the network's own attention, {own.text()}"] if own else []
+    return Counted(order=order, size=size, cost=cost,
+                   notes=(*replaced, *(str(one.message) for one in told), *cost.notes))
 
 
 def timed(order: Order, size: Sequence[int], *, batch: int = 1, threads: int | None = None,
@@ -85,8 +99,14 @@ def timed(order: Order, size: Sequence[int], *, batch: int = 1, threads: int | N
         threads: Of torch; None: all usable cores.
         seconds: To spend; five repeats at least.
     """
-    with using_threads(threads), torch.inference_mode():
-        return interleaved(passes(order, size, batch=batch), seconds=seconds)
+    try:
+        with using_threads(threads), torch.inference_mode():
+            return interleaved(passes(order, size, batch=batch), seconds=seconds)
+    except RuntimeError as fault:
+        if "allocat" not in str(fault) and "memory" not in str(fault):
+            raise
+        raise EnvironmentFault("there is not memory enough for this pass", why=str(fault).splitlines()[0][:120],
+                               fix="a smaller --size or --batch, or --no-time") from None
 
 
 def passes(order: Order, size: Sequence[int], *, batch: int = 1) -> dict[str, Callable[[], object]]:
@@ -102,9 +122,13 @@ def passes(order: Order, size: Sequence[int], *, batch: int = 1) -> dict[str, Ca
 
 
 def usual_sizes(model: nn.Module, dims: int) -> tuple[int, ...]:
-    """Return the sizes that a network is published for: 224, or 32 where its stem keeps the size; in 3-D 16 slices."""
+    """Return the sizes that a network is published for; in 3-D 16 slices.
+
+    224, or 32 where the stem of a classifier keeps the size, or what the network says.
+    """
+    side = getattr(model, "usual_side", PIXELS)
     small = all(step == 1 for step in getattr(getattr(model, "backbone", None), "strides", [(2,)])[0])
-    plane = (SMALL, SMALL) if small else (PIXELS, PIXELS) if dims == 2 else CLIP[1:]
+    plane = (SMALL, SMALL) if small else (side, side) if dims == 2 else CLIP[1:]
     return plane if dims == 2 else (CLIP[0], *plane)
 
 
@@ -134,13 +158,15 @@ def read_sizes(text: str | None, dims: int | None) -> tuple[tuple[int, ...] | No
     if text is None:
         return None, dims or 2
     sides = text.lower().split("x")
-    if not all(side.strip().isdecimal() and int(side) > 0 for side in sides) or len(sides) > 3:
-        raise UsageError(f"--size must be N, HxW or DxHxW, got {text!r}", fix="for example 224, 224x160 or 16x112x112")
+    if not all(side.strip().isdecimal() and 0 < int(side) <= LARGEST for side in sides) or len(sides) > 3:
+        raise UsageError(f"--size must be N, HxW or DxHxW of 1 to {LARGEST} a side, got {text!r}",
+                         fix="for example 224, 224x160 or 16x112x112")
     sizes = tuple(int(side) for side in sides)
     if len(sizes) == 1:
         return sizes * (dims or 2), dims or 2
     if dims is not None and dims != len(sizes):
-        raise UsageError(f"--size {text} has {len(sizes)} sides, --dims is {dims}", fix="leave --dims out")
+        raise UsageError(f"--size {text} has {len(sizes)} sides, --dims is {dims}",
+                         fix="give HxW for images, DxHxW for volumes")
     return sizes, len(sizes)
 
 
@@ -156,20 +182,7 @@ def read_options(texts: Sequence[str]) -> dict[str, Any]:
         if not (name and equals and value) or name in found:
             raise UsageError(f"--option must be NAME=VALUE, each name once, got {text!r}",
                              fix="for example --option width=0.5")
-        found[name] = _value(value)
+        if name in RESERVED:
+            raise UsageError(f"--option {name} is no option of a network", fix="it has a flag of its own, see --help")
+        found[name] = read_value(value)
     return found
-
-
-def _value(text: str) -> Any:
-    """Return a number, a truth value, none, a word, or a tuple of them."""
-    if "," in text:
-        return tuple(_value(part.strip()) for part in text.split(","))
-    words = {"true": True, "false": False, "none": None}
-    if text.lower() in words:
-        return words[text.lower()]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text

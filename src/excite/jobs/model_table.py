@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 
 from excite.errors import ExciteError, UsageError
-from excite.jobs.model_cost import Counted, Order, counted, machine, passes
+from excite.jobs.model_cost import Counted, counted, machine, passes, usual_order
 from excite.jobs.model_page import page
 from excite.models.classifier import list_models
 from excite.models.measure import Timing, repeated, summary, using_threads
@@ -57,7 +57,7 @@ def count_all(names: Sequence[str], *, progress: Progress) -> list[Line]:
         for name in names:
             progress.step("counting", len(lines) + 1, 2 * len(names))
             try:
-                lines.append(Line(name, dims, counted(Order(name=name, dims=dims))))
+                lines.append(Line(name, dims, counted(usual_order(name, dims=dims))))
             except ExciteError as fault:
                 lines.append(Line(name, dims, None, why=fault.message()))
     return lines

@@ -1,15 +1,16 @@
 """From a config to everything that training needs: rows, split, images, network, each with its reason."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
 from excite.attention.plan import AttentionPlan
-from excite.attention.registry import ATTENTION
 from excite.data.cache import ImageCache
 from excite.data.fault import Fault
 from excite.data.manifest import Manifest, read_manifest
@@ -21,8 +22,8 @@ from excite.data.table import read_table
 from excite.engine.loader import Loader
 from excite.errors import DataError, UsageError
 from excite.jobs.sections import TrainConfig
-from excite.models.classifier import create_model
-from excite.models.registry import BACKBONES
+from excite.models.classifier import create_model, own_attention
+from excite.models.registry import NETWORKS
 from excite.progress import Progress, silent
 from excite.tasks.classification import ClassificationTask
 from excite.weights.load import LoadReport, load_weights
@@ -124,13 +125,7 @@ def build_model(config: TrainConfig, file: Path | None, *,
     import torch
 
     section = config.model
-    plan, attention = None, section.attention
-    if attention is not None:
-        start = attention.start or ("open" if file else "paper")
-        plan = AttentionPlan(kind=attention.kind, position=attention.position, stages=attention.stages,
-                             blocks=attention.blocks, start=start,
-                             options={key: tuple(value) if isinstance(value, list) else value
-                                      for key, value in attention.options.items()})
+    plan = _plan(config, file)
     options = dict(section.options)
     if section.dropout is not None:
         options["dropout"] = section.dropout
@@ -139,13 +134,32 @@ def build_model(config: TrainConfig, file: Path | None, *,
         "options": options,
         "attention": None if plan is None else plan.record()}
     torch.manual_seed(config.seed)
-    model = create_model(section.name, in_channels=config.preprocess.channels, num_classes=num_classes,
-                         attention=plan, **options)
-    gate = f" with {plan.kind} ({plan.position}, {plan.start} start)" if plan else ""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", UserWarning)
+        model = create_model(section.name, in_channels=config.preprocess.channels, num_classes=num_classes,
+                             attention=plan, **options)
+    what = _told(section.name, options, plan) + "".join(f"; {one.message}" for one in told)
     if file is None:
-        return model, record, None, f"{section.name}{gate}, random weights: model.weights is none"
+        return model, record, None, f"{what}, random weights: model.weights is none"
     report = load_weights(model, file)
-    return model, record, report, f"{section.name}{gate}; {report.text()}"
+    return model, record, report, f"{what}; {report.text()}"
+
+
+def _plan(config: TrainConfig, file: Path | None) -> AttentionPlan | None:
+    """Return the attention of a config; fresh gates are open where weights are loaded into the trunk."""
+    attention = config.model.attention
+    if attention is None:
+        return None
+    return AttentionPlan(kind=attention.kind, position=attention.position, stages=attention.stages,
+                         blocks=attention.blocks, start=attention.start or ("open" if file else "paper"),
+                         options=attention.options)
+
+
+def _told(name: str, options: dict[str, Any], plan: AttentionPlan | None) -> str:
+    """Return a network in words, with its options and its attention."""
+    said = f"{name}({', '.join(f'{key}={value}' for key, value in options.items())})" if options else name
+    own = own_attention(name, **options) if plan else None
+    return said + (f" with {plan.text()}" if plan else "") + (f", in the place of its own {own.text()}" if own else "")
 
 
 def class_counts(labels: Sequence[int], rows: Sequence[int], classes: int) -> list[int]:
@@ -158,10 +172,18 @@ def class_counts(labels: Sequence[int], rows: Sequence[int], classes: int) -> li
 
 def _check_names(config: TrainConfig, model: nn.Module | None) -> None:
     """Raise for a network or attention that does not exist, before anything is read."""
-    if model is None:
-        BACKBONES[config.model.name]
-        if config.model.attention is not None:
-            ATTENTION[config.model.attention.kind]
+    if model is not None:
+        return
+    import torch
+
+    if config.model.name in NETWORKS:
+        raise UsageError(f"{config.model.name} draws masks; a table of labels trains a classifier",
+                         fix="model.name: one of excite models, without those for masks")
+    file = None if config.model.weights in (None, "none") else Path("weights")
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        create_model(config.model.name, in_channels=config.preprocess.channels, num_classes=2,
+                     attention=_plan(config, file), **config.model.options)
 
 
 def _refuse_faults(manifest: Manifest, cache: ImageCache) -> None:

@@ -1,4 +1,4 @@
-"""First weights, as the networks' papers and reference code have them."""
+"""First weights, as most of the networks' reference code has them."""
 
 from torch import nn
 

@@ -5,8 +5,9 @@ from math import gcd, prod
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from excite.errors import DataError
+from excite.errors import DataError, UsageError
 
+OVER_BATCH = "over_batch"  # mark of a norm that groups cannot take the place of
 GROUPS = 32  # Wu and He, ECCV 2018, arXiv:1803.08494, table 3
 
 
@@ -30,11 +31,18 @@ def refuse_single(x: Tensor, norm: nn.Module, place: str | None) -> None:
 def group_norms(model: nn.Module) -> None:
     """Put group normalisation in the place of every batch normalisation, affine values kept.
 
+    Raises:
+        UsageError: a norm works on one value a channel, which no group can measure.
+
     Source: Wu, He, "Group Normalization", ECCV 2018, arXiv:1803.08494; 32 groups, fewer where they do not divide.
     """
     for parent in list(model.modules()):
         for name, layer in parent.named_children():
             if isinstance(layer, _BatchNorm):
+                if getattr(layer, OVER_BATCH, False):
+                    raise UsageError(f"norm='group' cannot take the place of the norm in a {type(parent).__name__}",
+                                     why="it compares one value a channel over the batch",
+                                     fix="choose another attention, or norm='batch' and batches of two")
                 groups = nn.GroupNorm(gcd(GROUPS, layer.num_features), layer.num_features, eps=layer.eps)
                 if layer.affine:
                     groups.weight, groups.bias = layer.weight, layer.bias

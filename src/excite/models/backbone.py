@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from excite.attention.plan import AttentionPlan
-from excite.errors import UsageError
+from excite.errors import DataError, UsageError
 from excite.layers.conv import ConvNormAct
 from excite.layers.form import Formed, written
 from excite.layers.residual import Residual
@@ -53,11 +54,11 @@ class Backbone(Formed):
 
     def __init__(self, *, attention: AttentionPlan | None, stages: int, dims: int, in_channels: int) -> None:
         super().__init__()
-        if not isinstance(in_channels, int) or in_channels < 1:
+        if type(in_channels) is not int or in_channels < 1:
             raise UsageError(f"in_channels must be a whole number of at least 1, got {in_channels!r}")
         if attention is not None:
             attention.check(stages)
-        self.dims, self.plan = dims, attention
+        self.dims, self.in_channels, self.plan = dims, in_channels, attention
         self.attention = None
 
     def finish(self, head: nn.Module, out_channels: int, *, embedding: nn.Module | None = None,
@@ -69,12 +70,16 @@ class Backbone(Formed):
         if self.plan is not None and self.plan.position == "tail":
             self.attention = self.plan.build(out_channels, dims=self.dims)
             self.attention.register_buffer("position", written({"position": "tail"}))
+        if self.plan is not None:
+            self.plan.check_blocks([".".join(name.split(".")[-2:]) for name, part in self.stages.named_modules()
+                                    if isinstance(part, Residual)])
         for name, layer in self.named_modules():
             if isinstance(layer, ConvNormAct):
                 layer.place = name
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Return the stem's output and each stage's, finest first: what a decoder's skips take."""
+        self.refuse_other(x)
         maps = [self.stem(x)]
         for stage in self.stages:
             maps.append(stage(maps[-1]))
@@ -82,11 +87,20 @@ class Backbone(Formed):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the head's output."""
+        self.refuse_other(x)
         y: Tensor = self.stem(x)
         for stage in self.stages:
             y = stage(y)
         y = self.head(y)
         return y if self.attention is None else self.attention(y)
+
+    def refuse_other(self, x: Tensor) -> None:
+        """Raise a DataError where `x` has not as many axes and channels as the network was built for."""
+        tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        if x.ndim != self.dims + 2 or (not tracing and x.shape[1] != self.in_channels):
+            sizes = "D, H, W" if self.dims == 3 else "H, W"
+            raise DataError(f"the network takes (N, {self.in_channels}, {sizes}), got {tuple(x.shape)}",
+                            fix="give it such a batch, or build it with other dims or in_channels")
 
     def attended(self) -> list[str]:
         """Return the names of the blocks that have attention; "" is the tail of the whole."""

@@ -4,14 +4,17 @@ import warnings
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
+import torch
 from torch import Tensor, nn
 
+import excite.models.aspp_se_unet
 import excite.models.cbam_resnet
 import excite.models.inception
 import excite.models.mobilenet_v1
 import excite.models.mobilenet_v2
+import excite.models.mobilenet_v2_aspp_se_unet
 import excite.models.mobilenet_v2_se
 import excite.models.mobilenet_v3
 import excite.models.resnet
@@ -27,7 +30,14 @@ from excite.layers.options import check_options
 from excite.layers.pool import GlobalMean
 from excite.models.backbone import Backbone
 from excite.models.groups import Freezable
-from excite.models.registry import BACKBONES
+from excite.models.registry import BACKBONES, NETWORKS
+from excite.models.unet import UNet
+from excite.registry import nearest
+
+Weights = str | Path | Mapping[str, Tensor] | None
+MOST_CLASSES = 10_000_000
+Attention = AttentionPlan | str | None
+Segmentation = Literal["aspp_se_unet", "mobilenet_v2_aspp_se_unet"]
 
 
 class Classifier(Freezable):
@@ -48,9 +58,9 @@ class Classifier(Freezable):
 
     def __init__(self, backbone: Backbone, *, num_classes: int, dropout: float, name: str | None = None) -> None:
         super().__init__()
-        if not isinstance(num_classes, int) or num_classes < 1:
+        if type(num_classes) is not int or not 1 <= num_classes <= MOST_CLASSES:
             raise UsageError(f"num_classes must be a whole number of at least 1, got {num_classes!r}")
-        if not 0 <= dropout < 1:
+        if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
             raise UsageError(f"dropout must be at least 0 and below 1, got {dropout!r}")
         self.name = name
         self.backbone = backbone
@@ -71,19 +81,32 @@ class Classifier(Freezable):
         return y
 
 
-def create_model(name: str, *, dims: int = 2, in_channels: int = 3, num_classes: int = 1000,
-                 attention: AttentionPlan | None = None,
-                 weights: str | Path | Mapping[str, Tensor] | None = None, **options: Any) -> Classifier:
-    """Return a classification network.
+@overload
+def create_model(name: Segmentation, *, dims: int = 2, in_channels: int | None = None, num_classes: int | None = None,
+                 attention: Attention = None, weights: Weights = None,
+                 **options: Any) -> UNet: ...
+
+
+@overload
+def create_model(name: str, *, dims: int = 2, in_channels: int | None = None, num_classes: int | None = None,
+                 attention: Attention = None, weights: Weights = None, **options: Any) -> Classifier: ...
+
+
+def create_model(name: str, *, dims: int = 2, in_channels: int | None = None, num_classes: int | None = None,
+                 attention: Attention = None, weights: Weights = None, **options: Any) -> nn.Module:
+    """Return a classification network, or one that draws masks.
 
     Args:
         name: One of `list_models()`.
         dims: 2 for images, 3 for volumes.
-        in_channels: Channels of the input.
-        num_classes: Length of the logits.
-        attention: What attention, where; None is the network's own (SE in the se_ networks). Blocks that cannot have
-            it are named in a warning and by `model.backbone.refused()`.
-        weights: What `load_weights` takes: a catalog tag, a file, a state dict; None for random values.
+        in_channels: Channels of the input; 3 unless told otherwise, 1 of the networks that draw masks.
+        num_classes: Length of the logits, 1000 unless told otherwise; or masks, 1 unless told otherwise.
+        attention: What attention, where, as a plan or as its line of text ("se@2,3:position=pre"); it takes the place
+            of the network's own (SE in the se_ networks and MobileNetV3), which None leaves. Blocks that cannot have it
+            are named in a warning and by `model.backbone.refused()`.
+        weights: What `load_weights` takes: a catalog tag, a file, a state dict; None or "none" for random values. A
+            network that draws masks takes those of its encoder's classifier, or its own. What of a load makes other
+            outputs than the source's is warned of; `load_weights` returns the whole report.
         options: Of this network (`width=0.5`); `dropout` before the classifier; `norm`, "batch" or "group", which a
             batch of one can train.
 
@@ -91,29 +114,70 @@ def create_model(name: str, *, dims: int = 2, in_channels: int = 3, num_classes:
         UsageError: a name, option or value is wrong; the nearest right one is named.
         ModelError: the weights do not fit. EnvironmentFault: they are not at hand.
     """
+    if type(dims) is not int or dims not in (2, 3):
+        raise UsageError(f"dims must be 2 (images) or 3 (volumes), got {dims!r}")
+    if name in NETWORKS:
+        given = {"in_channels": in_channels, "num_classes": num_classes}
+        return _network(name, {key: value for key, value in given.items() if value is not None}, dims=dims,
+                        attention=attention, weights=weights, options=options)
+    if name not in BACKBONES:
+        known = list_models()
+        raise UsageError(f"unknown model {name!r}", fix=f"{nearest(str(name), known)}known: {', '.join(known)}")
     build = BACKBONES[name]
     dropout, norm = options.pop("dropout", None), options.pop("norm", "batch")
     check_options(f"network {name!r}", build, options, fixed=("in_channels", "dims", "attention"),
                   also=("dropout", "norm"))
-    if norm not in ("batch", "group"):
-        raise UsageError(f"norm must be 'batch' or 'group', got {norm!r}", fix="'group' trains with a batch of one")
-    backbone = build(in_channels, dims=dims, attention=attention, **options)
-    if attention is not None:
+    _check_norm(norm)
+    plan = AttentionPlan.parse(attention) if isinstance(attention, str) else attention
+    backbone = build(3 if in_channels is None else in_channels, dims=dims, attention=plan, **options)
+    if plan is not None:
         _tell_refused(name, backbone)
-    model = Classifier(backbone, num_classes=num_classes, dropout=backbone.dropout if dropout is None else dropout,
-                       name=name)
+    model = Classifier(backbone, num_classes=1000 if num_classes is None else num_classes,
+                       dropout=backbone.dropout if dropout is None else dropout, name=name)
     if norm == "group":
         group_norms(model)
-    if weights is not None:
+    if weights not in (None, "none"):
         from excite.weights.load import load_weights
 
-        load_weights(model, weights)
+        for caution in load_weights(model, weights).cautions:
+            warnings.warn(f"{name}: {caution}", stacklevel=2)
     return model
+
+
+def own_attention(name: str, **options: Any) -> AttentionPlan | None:
+    """Return the attention that a network has of its own, whose place another plan takes; None where it has none."""
+    if name not in BACKBONES:
+        return None
+    for extra in ("dropout", "norm"):
+        options.pop(extra, None)
+    with torch.device("meta"):
+        return BACKBONES[name](**options).plan
 
 
 def list_models(pattern: str = "*") -> list[str]:
     """Return the names of the networks that match `pattern`, with * and ?."""
-    return [name for name in BACKBONES if fnmatchcase(name, pattern)]
+    return [name for name in sorted({*BACKBONES, *NETWORKS}) if fnmatchcase(name, pattern)]
+
+
+def _network(name: str, given: Mapping[str, int], *, dims: int, attention: Attention, weights: Weights,
+             options: dict[str, Any]) -> nn.Module:
+    """Return a whole network, its weights loaded by its own rule."""
+    build, norm = NETWORKS[name], options.pop("norm", "batch")
+    check_options(f"network {name!r}", build, options, fixed=("in_channels", "num_classes", "dims", "attention"),
+                  also=("norm",))
+    _check_norm(norm)
+    plan = AttentionPlan.parse(attention) if isinstance(attention, str) else attention
+    model = build(**given, dims=dims, attention=plan, **options)
+    if norm == "group":
+        group_norms(model)
+    if weights not in (None, "none"):
+        model.load(weights)  # type: ignore[operator]
+    return model
+
+
+def _check_norm(norm: object) -> None:
+    if norm not in ("batch", "group"):
+        raise UsageError(f"norm must be 'batch' or 'group', got {norm!r}", fix="'group' trains with a batch of one")
 
 
 def _tell_refused(name: str, backbone: Backbone) -> None:
@@ -125,4 +189,5 @@ def _tell_refused(name: str, backbone: Backbone) -> None:
                          fix="choose another position or other stages")
     if refused:
         shown = "; ".join(refused[:3]) + (" ..." if len(refused) > 3 else "")
-        warnings.warn(f"{name}: {given} blocks get the attention, {len(refused)} do not: {shown}", stacklevel=3)
+        warnings.warn(f"{name}: attention in {given} of {given + len(refused)} blocks, {len(refused)} do not get it: "
+                      f"{shown}", stacklevel=3)

@@ -33,8 +33,9 @@ def split_parameters(model: nn.Module) -> dict[str, list[str]]:
     """
     inside = {f"{name}.{parameter}" for name, module in attentions(model) for parameter, _ in module.named_parameters()}
     parts: dict[str, list[str]] = {"trunk": [], "gates": [], "head": []}
+    heads = getattr(model, "heads", HEADS)
     for name, _ in model.named_parameters():
-        part = "gates" if name in inside else "head" if name.split(".")[0] in HEADS else "trunk"
+        part = "gates" if name in inside else "head" if name.split(".")[0] in heads else "trunk"
         parts[part].append(name)
     return parts
 
@@ -52,7 +53,8 @@ def attentions(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 def trunk_modules(model: nn.Module) -> list[nn.Module]:
     """Return the modules below the head, without the attention inside."""
     gates = {id(part) for _, gate in attentions(model) for part in gate.modules()}
-    below = [child for name, child in model.named_children() if name not in HEADS and list(child.parameters())]
+    heads = getattr(model, "heads", HEADS)
+    below = [child for name, child in model.named_children() if name not in heads and list(child.parameters())]
     return [module for child in below for module in child.modules() if id(module) not in gates]
 
 

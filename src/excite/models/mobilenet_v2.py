@@ -17,6 +17,7 @@ from excite.models.backbone import Backbone, cumulative, depth_form, stem_stride
 from excite.models.registry import BACKBONES
 
 HeadRule = Literal["paper", "scaled"]
+OutputStride = Literal[32, 16]
 
 
 class Stage(NamedTuple):
@@ -38,6 +39,7 @@ TABLE_2 = (
     Stage(6, 160, 3, 2),
     Stage(6, 320, 1, 1),
 )
+LAST_STRIDE = 5  # the last row that strides
 
 
 @BACKBONES.register("mobilenet_v2")
@@ -54,6 +56,8 @@ class MobileNetV2(Backbone):
         padding: "tf_same" for weights that were trained in TensorFlow.
         depth_stride: Of a volume's stem along its depth: 1, because a volume has few slices (Kopuklu et al.,
             arXiv:1904.02422); 2 for volumes of equal sides. It has no say in 2-D.
+        output_stride: 32; or 16, where the last stage that strides does not, and what follows it filters with holes
+            of one place (Chen et al., arXiv:1706.05587, section 3.1): every second place of its map is the map at 32.
 
     Shape:
         (N, in_channels, H, W) -> (N, out_channels, H / 32, W / 32), sizes rounded up;
@@ -61,38 +65,45 @@ class MobileNetV2(Backbone):
 
     Raises:
         UsageError: `width` is not in (0, 10], a name or number is wrong, or the plan does not fit.
-        ModelError: weights of another padding or depth stride are loaded.
+        ModelError: weights of another padding, depth stride or output stride are loaded.
     """
 
     dropout = 0.2
 
     def __init__(self, in_channels: int = 3, *, dims: int = 2, width: float = 1.0, head: HeadRule = "paper",
                  rounding: Rounding = "divisible", round_nearest: int = 8, padding: Padding = "symmetric",
-                 depth_stride: int = 1, attention: AttentionPlan | None = None) -> None:
+                 depth_stride: int = 1, output_stride: OutputStride = 32,
+                 attention: AttentionPlan | None = None) -> None:
         super().__init__(attention=attention, stages=len(TABLE_2), dims=dims, in_channels=in_channels)
         check_width(width)
         check_choice("head", head, HeadRule)
+        check_choice("output_stride", output_stride, OutputStride)
         scale = scaling(width, rounding, round_nearest)
         brick = partial(ConvNormAct, dims=dims, act=nn.ReLU6, padding=padding)
-        self.set_form(padding=padding, **depth_form(dims, depth_stride))
+        self.set_form(padding=padding, output_stride=output_stride, **depth_form(dims, depth_stride))
         first = stem_stride(dims, depth_stride)
         channels = scale(32)
         self.stem = brick(in_channels, channels, 3, stride=first)
         self.stages = nn.ModuleList()
         self.channels = [channels]
+        strides, dilation = [row.stride for row in TABLE_2], 1
+        if output_stride == 16:
+            strides[LAST_STRIDE] = 1
         for index, (expand, out, repeat, stride) in enumerate(TABLE_2):
             out = scale(out)
             blocks: list[nn.Module] = []
-            for block, step in enumerate((stride, *[1] * (repeat - 1))):
+            for block, step in enumerate((strides[index], *[1] * (repeat - 1))):
                 hidden = channels * expand
-                branch = inverted(brick, channels, hidden, out, stride=step)
+                branch = inverted(brick, channels, hidden, out, stride=step, dilation=dilation)
+                if block == 0 and stride != strides[index]:
+                    dilation = 2  # the layer that no longer strides sees what it saw; those after it, through holes
                 shortcut = nn.Identity() if step == 1 and channels == out else None
                 blocks.append(residual(attention, index, block, branch, shortcut,
                                        Widths(channels, hidden, out, channels, out), dims=dims, inner=len(branch) - 2))
                 channels = out
             self.stages.append(nn.Sequential(*blocks))
             self.channels.append(channels)
-        self.strides = cumulative([first, *[(row.stride,) * dims for row in TABLE_2]])
+        self.strides = cumulative([first, *[(stride,) * dims for stride in strides]])
         last = scale(1280) if head == "scaled" or width > 1 else 1280
         self.finish(brick(channels, last, 1), last)
         kaiming_fan_out(self)

@@ -118,15 +118,15 @@ ROWS = (
     Published("se_resnext101_32x4d", 48_955_416, 8.00e9, f"timm legacy_seresnext101_32x4d; {HU}, table 2"),
     Published("senet154", 115_088_984, None, "timm legacy_senet154"),
     Published("cbam_resnet50", 28.09e6, None, "arXiv:1807.06521, table 4"),
-    Published("mobilenet_v2_aspp_se_unet", 25_253_893, 5.34e9, "counted from the listing", size=(1, 256, 256)),
-    Published("aspp_se_unet", 38_378_805, 54.53e9, "counted from the listing", size=(1, 256, 256)),
+    Published("mobilenet_v2_aspp_se_unet", 25_253_893, 5.34e9, "the listing, counted", classes=1, size=(1, 256, 256)),
+    Published("aspp_se_unet", 38_378_805, 54.53e9, "the listing, counted", classes=1, size=(1, 256, 256)),
 )
 
 
 def usual(network: str, size: tuple[int, ...]) -> Published | None:
-    """Return the first row of a network as it comes, with 1000 classes, for such an input."""
-    return next((row for row in ROWS
-                 if (row.network, row.options, row.classes, row.size) == (network, (), 1000, size)), None)
+    """Return the first row of a network as it comes, with 1000 classes or one mask, for such an input."""
+    return next((row for row in ROWS if (row.network, row.options, row.size) == (network, (), size)
+                 and row.classes in (1, 1000)), None)
 
 
 def figure(number: float | None) -> str:

@@ -8,6 +8,8 @@ from pydantic import Field, field_validator
 from excite.attention.words import Place, parse
 from excite.config import Section
 
+RESERVED = ("name", "dims", "in_channels", "num_classes", "attention", "weights")  # no options of a network
+
 
 class AttentionSection(Section):
     """What AttentionPlan takes; start None: open where weights are loaded into the trunk, paper from scratch."""
@@ -34,3 +36,12 @@ class ModelSection(Section):
     def _from_text(cls, given: object) -> object:
         """Take a line of text, such as "se@2,3:position=pre", too."""
         return parse(given) if isinstance(given, str) else given
+
+    @field_validator("options")
+    @classmethod
+    def _no_reserved(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Refuse what has a key of its own, or is told by the data."""
+        taken = [name for name in given if name in RESERVED]
+        if taken:
+            raise ValueError(f"{', '.join(taken)} is no option of a network: it has its own key, or the data say it")
+        return given

@@ -57,7 +57,7 @@ def guess_layout(state: Mapping[str, Tensor]) -> str:
             return layout
     raise ModelError("the layout of these weights is not known",
                      why=f"their keys begin with {', '.join(keys[:3]) or 'nothing'}",
-                     fix=f"name it with --layout: {', '.join(LAYOUTS)}")
+                     fix=f"name it, layout=... (--layout): {', '.join(LAYOUTS)}")
 
 
 def to_excite(state: Mapping[str, Tensor], *, model_name: str, layout: str) -> dict[str, Tensor]:
@@ -94,3 +94,12 @@ def _family(model_name: str, layout: str) -> Family:
         raise ModelError(f"no rule turns layout {layout!r} into {model_name}",
                          fix=f"its layouts: {', '.join(['excite', *layouts])}")
     return family
+
+
+def cautions_of(state: Mapping[str, Tensor], layout: str) -> list[str]:
+    """Return what published weights leave no trace of, and should be told."""
+    shortcut = r"layer[1-4]\.0\.downsample\.0\.bias"
+    if layout != "excite" and any(re.fullmatch(shortcut, key) for key in state):
+        return ["a MONAI ResNet strides first by conv1_t_stride, of which its weights say nothing: it must be 2, "
+                "and in 3-D (1, 2, 2), or 2 with depth_stride=2; MONAI's default is 1"]
+    return []

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from excite.errors import ModelError, UsageError
 from excite.layers.form import differing, told
+from excite.layers.options import check_choice
 from excite.weights.adapt import Channels, adapt_channels
 from excite.weights.catalog import Row, recognise
 from excite.weights.inflate import Mode, inflated
 from excite.weights.intake import read_safetensors
-from excite.weights.keymap import guess_layout, to_excite
+from excite.weights.keymap import cautions_of, guess_layout, to_excite
 from excite.weights.parts import COUNTER, FORMS, HEAD, Shapes, choose_part, few, fresh_gates, weighty
 from excite.weights.store import digest, is_path, metadata, resolve, stored_checksum
 
@@ -31,7 +32,8 @@ class LoadReport:
         part: What the source declares: "features", or "all" with the classifier.
         source: File or tag.
         sha256: Of the file; None for tensors in memory.
-        notes: What was adapted or left fresh, in words.
+        notes: What was adapted or left fresh, in words; the cautions among them.
+        cautions: What makes, or may make, other outputs than the source's.
     """
 
     percent: float
@@ -43,6 +45,7 @@ class LoadReport:
     source: str
     sha256: str | None
     notes: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
 
     def text(self) -> str:
         """Return the load in one line."""
@@ -74,19 +77,24 @@ def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor], *,
     Raises:
         ModelError: the source is damaged or does not fit. EnvironmentFault: it is not at hand.
     """
+    check_choice("part", part, Literal["auto", "features", "all"])
+    check_choice("channels", channels, Channels)
+    if not isinstance(source, str | Path | Mapping):
+        raise UsageError(f"weights must be a tag, a file or a state dict, got {type(source).__name__}")
     name = name or getattr(model, "name", None)
     given = _read(source, name)
     layout = (given.layout if layout == "auto" else layout) or guess_layout(given.state)
     mapped = dict(given.state)
     if layout != "excite":
         mapped = to_excite(mapped, model_name=_known(name or given.backbone), layout=layout)
-    own, notes = model.state_dict(), list[str]()
+    own, notes, cautions = model.state_dict(), list[str](), list[str]()
     chosen = choose_part(own, mapped, part, given.origin, notes)
     if chosen == "features":
         mapped = {key: value for key, value in mapped.items() if not key.startswith(HEAD)}
     fresh = fresh_gates(model, mapped)
     if fresh:
-        notes.append(f"{len(fresh)} attention gates stay fresh: the source has none{_moved(model, fresh)}")
+        moved = _moved(model, fresh)
+        (cautions if moved else notes).append(f"{len(fresh)} attention gates stay fresh: the source has none{moved}")
     mapped, kernels = inflated(mapped, model, mode=inflate)
     if kernels:
         notes.append(f"inflated from 2-D ({inflate})")
@@ -94,12 +102,17 @@ def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor], *,
     wanted = {key: value for key, value in own.items()
               if not key.startswith(fresh) and not (chosen == "features" and key.startswith(HEAD))}
     fits, mismatched = _compare(wanted, mapped)
+    if given.row is not None and given.row.note:
+        cautions.append(f"of these weights: {given.row.note}")
+    if silent := _silent(own, mapped):
+        cautions.append(f"the source does not say its {silent}: it is taken to be this network's")
+    cautions += cautions_of(given.state, layout)
     report = LoadReport(
         percent=100 * _values(wanted, fits) / max(1, _values(wanted, wanted)), loaded=tuple(fits),
         missing=tuple(key for key in wanted if key not in mapped and weighty(key)),
         unexpected=tuple(key for key in mapped if key not in wanted), mismatched=mismatched, part=chosen,
-        source=given.origin, sha256=given.sha256, notes=tuple(notes))
-    _refuse(report, strict, given.row)
+        source=given.origin, sha256=given.sha256, notes=(*notes, *cautions), cautions=tuple(cautions))
+    _refuse(report, strict, given.row, model)
     model.load_state_dict({key: mapped[key] for key in fits}, strict=False)
     return report
 
@@ -119,7 +132,7 @@ class _Source:
 def _read(source: str | Path | Mapping[str, Tensor], name: str | None) -> _Source:
     """Return the tensors that `source` means."""
     if isinstance(source, Mapping):
-        return _Source(state=source)
+        return _Source(state=_checked(source))
     file = resolve(source, _known(name) if isinstance(source, str) and not is_path(source) else "")
     if file is None:
         raise UsageError("no weights are named", fix="leave load_weights out for random values")
@@ -128,16 +141,40 @@ def _read(source: str | Path | Mapping[str, Tensor], name: str | None) -> _Sourc
         raise ModelError("the weights file is damaged: its sha256 is not the stored one", where=file,
                          why=f"{summed[:12]}... now, {noted[:12]}... then",
                          fix="delete it, then get or import it again")
-    state, words = read_safetensors(file), metadata(file)
-    bad = [key for key, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
-    if bad:
-        raise ModelError(f"{len(bad)} tensors hold values that are not finite: {few(bad)}", where=file,
-                         why="a damaged file, or a training that broke", fix="take another file")
+    state, words = _checked(read_safetensors(file), file), metadata(file)
     published = recognise(summed)
     row = published or recognise(words.get("source_sha256", ""))
     layout = words.get("layout") if published is None else published.layout_of(summed)
     return _Source(state=state, origin=file.name, sha256=summed, layout=layout, row=row,
                    backbone=row.backbone if row else words.get("backbone"))
+
+
+def _checked(state: Mapping[str, Tensor], file: Path | None = None) -> Mapping[str, Tensor]:
+    """Return `state` after a look at its values.
+
+    Raises:
+        UsageError: it holds something else than tensors. ModelError: values that are not finite.
+    """
+    other = [key for key, value in state.items() if not isinstance(value, Tensor)]
+    if other:
+        inside = f"the state dict is weights[{other[0]!r}]" if isinstance(state[other[0]], Mapping) else "convert them"
+        raise UsageError(f"weights must be tensors by name, got {type(state[other[0]]).__name__} at {other[0]!r}",
+                         fix=inside)
+    bad = [key for key, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    below = [key for key, value in state.items() if key.endswith("running_var") and bool((value < 0).any())]
+    for keys, what in ((bad, "values that are not finite"), (below, "variances below 0")):
+        if keys:
+            raise ModelError(f"{len(keys)} tensors hold {what}: {few(keys)}", where=file,
+                             why="a damaged file, or a training that broke", fix="take other weights")
+    return state
+
+
+def _silent(own: Shapes, mapped: Shapes) -> str:
+    """Return what the network's own form says, and the source's form leaves unsaid altogether."""
+    key = "backbone.form"
+    if key not in own or told(mapped.get(key, own[key][:0])):
+        return ""
+    return ", ".join(f"{name} ({value})" for name, value in told(own[key]).items())
 
 
 def _known(name: str | None) -> str:
@@ -162,7 +199,9 @@ def _fit_channels(own: Shapes, mapped: dict[str, Tensor], mode: Channels, notes:
     here, there = own[first].shape, mapped[first].shape
     if here[1] != there[1] and (here[0], *here[2:]) == (there[0], *there[2:]):
         mapped[first] = adapt_channels(mapped[first], here[1], mode=mode)
-        notes.append(f"first convolution fitted from {there[1]} to {here[1]} channels ({mode})")
+        alike = mode != "repeat" and min(here[1], there[1]) > 1
+        notes.append(f"first convolution fitted from {there[1]} to {here[1]} channels ({mode}"
+                     + (", all alike: channels='repeat' keeps them apart)" if alike else ")"))
 
 
 def _compare(wanted: Shapes, mapped: Shapes) -> tuple[list[str], tuple[str, ...]]:
@@ -175,6 +214,8 @@ def _compare(wanted: Shapes, mapped: Shapes) -> tuple[list[str], tuple[str, ...]
             other += [f"{key}: {name}={there!r} in the source, {here!r} in the network"
                       for name, (here, there) in wrong.items()]
             fits += [] if wrong else [key]
+        elif mine.is_floating_point() and not theirs.is_floating_point():
+            other.append(f"{key}: {theirs.dtype} in the source, {mine.dtype} in the network")
         elif mine.shape != theirs.shape:
             other.append(f"{key}: {tuple(theirs.shape)} in the source, {tuple(mine.shape)} in the network")
         else:
@@ -187,14 +228,31 @@ def _values(tensors: Shapes, keys: Sequence[str] | Shapes) -> int:
     return sum(tensors[key].numel() for key in keys if not key.endswith(COUNTER))
 
 
-def _refuse(report: LoadReport, strict: bool, row: Row | None) -> None:
-    """Raise for a load that is not whole, or that would load nothing at all."""
+def _refuse(report: LoadReport, strict: bool, row: Row | None, model: nn.Module) -> None:
+    """Raise for a load that is not whole, that would load nothing at all, or weights of another form.
+
+    Another form is refused where `strict` is False too: nothing else tells it from the right one.
+    """
+    forms = [text for text in report.mismatched if text.split(":")[0].endswith(FORMS)]
     faults = [f"{len(keys)} {word}: {few(keys)}" for word, keys in
-              (("of another shape", report.mismatched), ("missing", report.missing), ("unknown", report.unexpected))
+              (("that do not fit", report.mismatched), ("missing", report.missing), ("unknown", report.unexpected))
               if keys]
-    if faults and (strict or not report.loaded):
-        made = f"these are for {row.call}; " if row else ""
-        raise ModelError(f"the weights do not fit the network: {'; '.join(faults)}", where=report.source,
-                         why=f"{report.percent:.3g} % of the {report.part} would be loaded",
-                         fix=f"{made}use the network and options that they were made with; part='features' leaves "
-                             "another number of classes out; strict=False loads what fits")
+    if not forms and not (faults and (strict or not report.loaded)):
+        return
+    what = "features" if report.part == "features" else "features and classifier"
+    raise ModelError(f"the weights do not fit the network: {'; '.join(faults)}", where=report.source,
+                     why=f"{report.percent:.3g} % of the {what} would be loaded",
+                     fix=_remedy(report, forms, row, model))
+
+
+def _remedy(report: LoadReport, forms: Sequence[str], row: Row | None, model: nn.Module) -> str:
+    """Return what to do about a load that is refused."""
+    made = f"these are for {row.call}; " if row else ""
+    if forms:
+        told_by = [text.split(": ", 1)[1].split(" in the source")[0] for text in forms]
+        return f"{made}build the network with {', '.join(dict.fromkeys(told_by))}"
+    if any(key.endswith("running_mean") for key in report.unexpected) and any(
+            isinstance(layer, nn.GroupNorm) for layer in model.modules()):
+        return f"{made}they were made with norm='batch', this network has norm='group'"
+    return (f"{made}use the network and options that they were made with; part='features' leaves another number of "
+            "classes out; strict=False loads what fits")

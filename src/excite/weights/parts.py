@@ -36,7 +36,7 @@ def fresh_gates(model: nn.Module, keys: Iterable[str]) -> tuple[str, ...]:
     """Return the prefixes of the attention that a source with `keys` knows nothing of; one with some must have all."""
     keys = tuple(keys)
     prefixes = [name + "." for name, module in model.named_modules() if name.rsplit(".", 1)[-1] == "attention"
-                and next(module.parameters(), None) is not None]
+                and module.state_dict()]
     fresh = tuple(prefix for prefix in prefixes if not any(key.startswith(prefix) for key in keys))
     if len(fresh) < len(prefixes) and any(".attention." in key for key in keys):
         return ()
