@@ -47,3 +47,36 @@ def planes(
     if json:
         emit({"table": str(table), "truth": str(out / "truth.csv"), "images": count, "patients": patients,
               "simulated": True})
+
+
+@app.command()
+def heads(
+    out: Annotated[Path, typer.Option("--out", help="Folder to write; made if missing.")],
+    patients: Annotated[int, typer.Option("--patients", help="How many examinations.")] = 40,
+    images: Annotated[int, typer.Option("--images", help="Most pictures an examination, 1 to 9.")] = 3,
+    height: Annotated[int, typer.Option("--height", help="Pixels.")] = 540,
+    width: Annotated[int, typer.Option("--width", help="Pixels.")] = 800,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same pictures.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Simulate fetal heads in HC18's file format: outlines, pixel sizes and known head circumferences.
+
+    Writes OUT/training_set/NNN_HC.png and NNN_HC_Annotation.png, OUT/training_set_pixel_size_and_HC.csv (with a column
+    `simulated`), and OUT/truth.csv, the ellipse of each picture.
+
+    \b
+    Examples:
+      excite simulate heads --out heads
+      excite simulate heads --out heads --patients 300 --seed 7
+      excite simulate heads --out small --patients 8 --height 270 --width 400 --json
+    """
+    from excite.data.phantom.heads import simulate_heads
+    from excite.progress import spoken
+
+    table = simulate_heads(out, patients=patients, images=images, size=(height, width), seed=seed, progress=spoken())
+    with table.open(encoding="utf-8") as file:
+        count = sum(1 for _ in file) - 1
+    say(f"{count} simulated heads of {patients} examinations: {table}\nnext: excite check {table}")
+    if json:
+        emit({"table": str(table), "truth": str(out / "truth.csv"), "images": count, "patients": patients,
+              "simulated": True})

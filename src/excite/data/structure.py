@@ -72,7 +72,7 @@ def structural_faults(rows: Sequence[Row], root: Path, *, labelled: bool, table:
     if not labelled:
         return faults
     for row in rows:
-        if row.label is None:
+        if row.label is None and row.mask is None:
             faults.append(Fault(kind="empty-label", row=_row(row, table), file=row.image,
                                 message=f"{row.image} has no label; fill it in or delete the row"))
     return [*faults, *_similar(rows, "label", plural="labels", counted="classes"),
