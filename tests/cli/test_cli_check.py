@@ -11,6 +11,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from excite.cli.check import check
+from excite.config import load_config
+from excite.data.phantom.heads import simulate_heads
+from excite.errors import DataError
+from excite.jobs.prepare import prepare
+from excite.jobs.sections import TrainConfig
 
 
 @pytest.fixture
@@ -103,3 +108,11 @@ def test_a_slip_in_a_label_is_to_be_corrected_before_rows_are_dropped(table: Pat
     _, _, stderr = run(odd)
     assert "did you mean 'benign' (4 images)?" in stderr
     assert last(stderr).startswith("next: correct what is asked about above")
+
+
+def test_a_table_of_masks_is_not_sent_to_a_classifiers_training(tmp_path: Path) -> None:
+    simulate_heads(tmp_path, patients=3, size=(135, 200))
+    code, _, stderr = run(tmp_path)
+    assert code == 0 and "next: excite models '*unet*'" in stderr
+    with pytest.raises(DataError, match="the table has masks and no labels"):
+        prepare(load_config(TrainConfig, values={"data.table": tmp_path, "model.weights": "none"}))

@@ -219,6 +219,10 @@ def is_simulated(manifest: Manifest) -> bool | None:
 
 def _classes(manifest: Manifest, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
     found = manifest.classes
+    if not found and any(row.mask for row in manifest.rows):
+        raise DataError("the table has masks and no labels", where=manifest.source,
+                        why="excite train makes classifiers; there is no training on masks yet",
+                        fix="add a label column, or use the networks, losses and metrics for masks in Python")
     if len(found) < 2:
         raise DataError(f"the table has {len(found)} class", where=manifest.source, why=f"labels: {', '.join(found)}",
                         fix="a classifier needs at least two; --label-col names another column")
