@@ -12,7 +12,7 @@ from excite.models.classifier import create_model
 from excite.models.cost import count
 from excite.models.resnet import DEPTHS, ResNet
 from excite.models.resnet_cifar import PadShortcut
-from lively import assert_sees_its_input, lively, varied_images
+from lively import assert_equal, assert_sees_its_input, lively, varied_images
 
 
 def parameters(name, **arguments):
@@ -226,3 +226,49 @@ def test_the_shortcut_without_parameters_takes_every_second_place_and_puts_the_z
 def test_dropout_is_the_published_rate(name, rate):
     with torch.device("meta"):
         assert create_model(name).dropout.p == rate
+
+
+class Written20(torch.nn.Module):
+    """ResNet-20 of section 4.2 from torch's own layers; SE after each branch where there are gates."""
+
+    def __init__(self, ours):
+        super().__init__()
+        nn = torch.nn
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16))
+        self.blocks = nn.ModuleList(nn.Sequential(nn.Conv2d(c, d, 3, s, 1, bias=False), nn.BatchNorm2d(d), nn.ReLU(),
+                                                  nn.Conv2d(d, d, 3, 1, 1, bias=False), nn.BatchNorm2d(d))
+                                    for c, d, s in [(16, 16, 1)] * 3 + [(16, 32, 2)] + [(32, 32, 1)] * 2
+                                    + [(32, 64, 2)] + [(64, 64, 1)] * 2)
+        self.last = nn.Linear(64, 10)
+        self.double()
+        self.gates = [block.attention for stage in ours.backbone.stages for block in stage]
+        theirs = [value for part in (self.stem, self.blocks, self.last) for value in part.state_dict().values()]
+        mine = [value for key, value in ours.state_dict().items()
+                if ".attention." not in key and not key.endswith("form")]
+        for value, known in zip(theirs, mine, strict=True):
+            value.copy_(known)
+
+    def forward(self, x):
+        x = self.stem(x).relu()
+        for block, gate in zip(self.blocks, self.gates, strict=True):
+            y = block(x)
+            if gate is not None:
+                means = y.mean((2, 3))
+                hidden = (means @ gate.squeeze.weight[:, :, 0, 0].T + gate.squeeze.bias).relu()
+                y = y * (hidden @ gate.excite.weight[:, :, 0, 0].T + gate.excite.bias).sigmoid()[:, :, None, None]
+            if y.shape != x.shape:
+                x = torch.cat((x[:, :, ::2, ::2], torch.zeros_like(x[:, :, ::2, ::2])), 1)
+            x = (x + y).relu()
+        return self.last(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize("name", ["resnet20", "se_resnet20"])
+def test_resnet20_is_that_of_section_4_2_written_out(name):
+    images = varied_images(4, size=(32, 33))
+    ours = lively(create_model(name, num_classes=10), images)
+    with torch.no_grad():
+        written = Written20(ours).eval()
+        assert_equal(ours(images), written(images))
+        written.blocks[4], written.blocks[5] = written.blocks[5], written.blocks[4]  # the planted fault
+        with pytest.raises(AssertionError):
+            assert_equal(ours(images), written(images))
