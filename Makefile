@@ -34,11 +34,12 @@ lint: install
 	$(BIN)/ruff check --no-cache .
 	$(BIN)/mypy
 
+# Two processes of one thread each: half the time of one with two.
 check: lint
-	$(BIN)/pytest -m 'not slow and not gpu and not peers and not real'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m 'not slow and not gpu and not peers and not real'
 
 test: lint
-	$(BIN)/pytest -m 'not gpu and not peers'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m 'not gpu and not peers'
 
 test-peers: $(PEERS)/.installed
 	$(PEERS)/bin/pytest -m peers

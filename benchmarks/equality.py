@@ -124,7 +124,7 @@ def main(out: Path) -> None:
             row = published(name, dims)
             parameters, macs = counted(name, dims, row)
             lines.append(f"| `{name}` | {' x '.join(map(str, row.size))} | {parameters} | {macs} | {row.source} | "
-                         f"{'; '.join(found) or 'in no package: written out in its tests'} |")
+                         f"{'; '.join(found) or 'in no package: see its tests'} |")
             print(lines[-1], flush=True)
     head = HEAD.format(date=date.today(), torch=torch.__version__, packages=packages)
     out.write_text(head + "\n".join(lines) + "\n", encoding="utf-8")

@@ -106,7 +106,7 @@ def test_sizes(text, dims, found):
 
 
 @pytest.mark.parametrize(("text", "dims", "message"), [
-    ("3x", None, "--size must be N, HxW or DxHxW, got '3x'"), ("0", None, "--size must be"),
+    ("3x", None, "--size must be N, HxW or DxHxW of 1 to 65536 a side, got '3x'"), ("0", None, "--size must be"),
     ("-3", 2, "--size must be"), ("1x2x3x4", None, "--size must be"),
     ("16x8", 3, "--size 16x8 has 2 sides, --dims is 3"), (None, 4, "--dims must be 2 .* got 4")])
 def test_wrong_sizes(text, dims, message):

@@ -88,7 +88,7 @@ def test_attention_before_and_after_a_module_and_none_on_a_shortcut():
 
 
 def test_the_first_stage_has_no_module_for_attention():
-    with pytest.raises(UsageError, match="no block of the planned stages can have this attention"):
+    with pytest.raises(UsageError, match="stage 0 of the network has no block for attention"):
         build("bn_inception", attention=AttentionPlan(stages=(0,)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")

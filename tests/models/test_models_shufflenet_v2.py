@@ -88,7 +88,7 @@ def test_every_block_can_have_attention_at_every_place():
         "stages.1.0", *(f"stages.2.{block}" for block in range(4))]
 
 
-@pytest.mark.parametrize("width", [0.75, 0, -1, "1", 3])
+@pytest.mark.parametrize("width", [0.75, 0, -1, 3])
 def test_a_width_that_the_paper_does_not_have_is_named(width):
     with pytest.raises(UsageError, match="width must be one of 0.5, 1, 1.5, 2, got"):
         build(width=width)

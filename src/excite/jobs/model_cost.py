@@ -100,7 +100,8 @@ def timed(order: Order, size: Sequence[int], *, batch: int = 1, threads: int | N
         seconds: To spend; five repeats at least.
     """
     try:
-        with using_threads(threads), torch.inference_mode():
+        with using_threads(threads), torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the count has told them
             return interleaved(passes(order, size, batch=batch), seconds=seconds)
     except RuntimeError as fault:
         if "allocat" not in str(fault) and "memory" not in str(fault):
