@@ -48,7 +48,7 @@ def page(lines: Sequence["Line"], where: Mapping[str, Any] | None) -> str:
                   if line.dims == dims and not line.counted]
     parts.append(_se_cost())
     names = {line.name for line in lines}
-    parts.append("\n## Beside the published figures\n\nEvery figure that is known of these networks, and what excite "
+    parts.append("\n## Beside the published figures\n\nThe figures of `models/published.py`, and what excite "
                  "counts for the same network and input.\n\n")
     parts.append(_table(("network", "options", "input", "classes", "parameters", "excite", "MACs", "excite", "source",
                          "remark"), (_beside(row) for row in ROWS if row.network in names)))
