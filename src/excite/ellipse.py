@@ -54,6 +54,12 @@ class Ellipse(NamedTuple):
         """Return the exact image of the ellipse under (x, y) -> factors times (x, y): pixels to millimetres."""
         return _from_axes(self.x * x, self.y * y, np.array([[x], [y]]) * self.axes)
 
+    def mapped(self, matrix: NDArray[Any]) -> "Ellipse":
+        """Return the exact image of the ellipse under an affine map (2, 3) of x and y."""
+        linear, shift = np.asarray(matrix, np.float64)[:2, :2], np.asarray(matrix, np.float64)[:2, 2]
+        x, y = linear @ [self.x, self.y] + shift
+        return _from_axes(x, y, linear @ self.axes)
+
     def coverage(self, shape: tuple[int, int]) -> NDArray[np.float32]:
         """Return the share of each pixel of an image (H, W) that the ellipse covers."""
         height, width = shape

@@ -22,7 +22,7 @@ def made(**options: Any) -> Preprocess:
 
 def rendered(preprocess: Preprocess, image: np.ndarray, augmentation: Augmentation | None = None) -> np.ndarray:
     stored = preprocess.store(image)
-    out = np.full((preprocess.size, preprocess.size, stored.shape[2]), 77, stored.dtype)
+    out = np.full((preprocess.height, preprocess.width, stored.shape[2]), 77, stored.dtype)
     preprocess.render(stored, out=out, augmentation=augmentation)
     return out
 
@@ -250,3 +250,33 @@ def test_tones_are_the_same_curve_in_every_depth_and_black_stays_one() -> None:
     assert np.abs(deep / 257 - shown).max() <= 0.51
     assert np.abs(np.minimum(unit * 255, 255) - shown).max() <= 0.51  # floats run on beyond white
     assert shown[0, 0, 0] == change.table()[0]
+
+
+def test_an_input_need_not_be_square_and_says_so_in_the_bundle() -> None:
+    wide = Preprocess(PreprocessSection(size=(128, 192), channels=1, mean=(0.0,), std=(1.0,)))
+    assert (wide.height, wide.width, wide.resize, wide.to_json()["size"]) == (128, 192, 220, [128, 192])
+    again = Preprocess.from_json(json.loads(json.dumps(wide.to_json())))
+    picture = np.random.default_rng(0).integers(0, 256, (1, 270, 400), np.uint8)
+    np.testing.assert_array_equal(again(picture), wide(picture))
+    assert wide(picture).shape == (1, 128, 192)
+    assert Preprocess(PreprocessSection(size=(96, 96))).to_json() == Preprocess(PreprocessSection(size=96)).to_json()
+    assert wide.stored_key != Preprocess(PreprocessSection(size=192, channels=1, mean=(0.0,), std=(1.0,))).stored_key
+
+
+@pytest.mark.parametrize("shape", [(270, 400), (400, 270), (90, 500), (64, 96)])
+def test_in_a_wide_input_pixels_stay_square_and_find_their_way_back(shape: tuple[int, int]) -> None:
+    wide = Preprocess(PreprocessSection(size=(128, 192), channels=1, mean=(0.0,), std=(1.0,)))
+    stored = wide.stored_shape(shape)
+    forth, back = wide.matrix(stored), wide.inverse(shape)
+    to_stored = np.array([[stored[1] / shape[1], 0, stored[1] / shape[1] / 2 - 0.5],
+                          [0, stored[0] / shape[0], stored[0] / shape[0] / 2 - 0.5], [0, 0, 1]])
+    whole = np.vstack([back, [0, 0, 1]]) @ np.vstack([forth, [0, 0, 1]]) @ to_stored
+    np.testing.assert_allclose(whole, np.eye(3), atol=1e-9)
+    assert back[0, 0] == pytest.approx(back[1, 1], rel=0.02)
+    across, down = shape[1] / back[0, 0], shape[0] / back[1, 1]
+    assert across <= 192.01 and down <= 128.01 and (across > 191.9 or down > 127.9)
+
+
+def test_a_crop_is_square() -> None:
+    with pytest.raises(UsageError, match=r"must be one number in mode crop, got \[128, 192\]"):
+        Preprocess(PreprocessSection(mode="crop", size=(128, 192)))

@@ -91,7 +91,7 @@ def test_the_comparison_would_catch(fault: str, tmp_path: Path, monkeypatch: pyt
         old = state_module.rate
         monkeypatch.setattr(state_module, "rate", lambda *a, epoch, **k: old(*a, epoch=max(0, epoch - 1), **k))
     elif fault == "evaluation mode":
-        monkeypatch.setattr("excite.engine.freeze.Trunk.train", lambda self, frozen: self.model.eval())
+        monkeypatch.setattr("excite.engine.freeze.Trunk.train", lambda self, **how: self.model.eval())
     elif fault == "another random state":
         monkeypatch.setattr("excite.engine.step.step_seed", lambda *a: 1)
     else:

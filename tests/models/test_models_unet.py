@@ -162,6 +162,26 @@ def test_without_initial_convolution_the_last_stage_has_no_skip():
     assert model(torch.rand(2, 2, 40, 40)).shape == (2, 3, 40, 40)
 
 
+@pytest.mark.parametrize("size", [(64, 96), (33, 50), (1, 33)])
+def test_a_coarser_last_stage_is_interpolated_to_full_size(size):
+    net = little(finest=2, initial=None, channels=(16, 12, 8, 8)).eval()
+    held = []
+    net.output.register_forward_hook(lambda module, given, found: held.append(found))
+    x = torch.rand(2, 2, *size)
+    found = net(x)
+    padded = pad_to_multiples(x, net.strides)
+    assert held[0].shape[2:] == tuple(side // 2 for side in padded.shape[2:])
+    expected = functional.interpolate(held[0], size=padded.shape[2:], mode="bilinear", align_corners=False)
+    torch.testing.assert_close(found, expected[..., :size[0], :size[1]])
+
+
+def test_a_coarser_network_is_the_published_one_without_its_last_stage():
+    with torch.device("meta"):
+        whole, coarse = (create_model("mobilenet_v2_aspp_se_unet", finest=finest) for finest in (1, 2))
+    last = 352 + 4_128 + 162 + 30_050  # initial convolution, way up, gate and block: table B1
+    assert count(whole, (1, 64, 64)).parameters - count(coarse, (1, 64, 64)).parameters == last
+
+
 def test_without_a_bridge_the_decoder_takes_the_encoders_output():
     model = UNet(resnet18(1))
     assert model.ups[0].in_channels == 512 and [up.out_channels for up in model.ups] == [256, 128, 64, 32, 32]
@@ -213,6 +233,8 @@ def test_gates_are_counted_as_gates():
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
+    ({"finest": 3}, "finest must be 1, 2, 4, 8, 16, got 3"), ({"finest": True}, "finest must be"),
+    ({"finest": 2, "channels": (16, 12, 8, 8)}, "initial must be None where the decoder ends before full size"),
     ({"num_classes": 0}, "num_classes must be a whole number of at least 1, got 0"),
     ({"initial": 0}, "initial must be a whole number of at least 1, got 0"),
     ({"up": "bicubic"}, "up must be 'transposed' or 'linear', got 'bicubic'"),

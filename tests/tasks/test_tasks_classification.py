@@ -22,6 +22,11 @@ def task(**section: object) -> ClassificationTask:
     return ClassificationTask(("a", "b", "c"), LossSection(**section), COUNTS)  # type: ignore[arg-type]
 
 
+def numbers(task: ClassificationTask, logits: np.ndarray, truth: np.ndarray, loss: float) -> dict[str, float | None]:
+    """Return the numbers of one validation in a single batch."""
+    return task.summary(task.collect(logits, truth), loss)
+
+
 @dataclass
 class Drawn:
     logits: torch.Tensor
@@ -84,13 +89,13 @@ def test_focal_and_a_loss_of_ones_own(drawn: Drawn) -> None:
 
 def test_the_summary_is_scikit_learns(drawn: Drawn) -> None:
     logits, labels = drawn.logits.numpy(), drawn.labels.numpy()
-    found = task().summary(logits, labels, 0.5)
+    found = numbers(task(), logits, labels, 0.5)
     chances = drawn.logits.double().softmax(1).numpy()
     assert found["loss"] == 0.5
     assert found["accuracy"] == pytest.approx((logits.argmax(1) == labels).mean())
     assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, logits.argmax(1)))
     assert found["macro_auroc"] == pytest.approx(roc_auc_score(labels, chances, multi_class="ovr"))
-    assert task().summary(logits[:4], np.zeros(4, int), 0.5)["macro_auroc"] is None
+    assert numbers(task(), logits[:4], np.zeros(4, int), 0.5)["macro_auroc"] is None
 
 
 def test_a_class_without_training_images_is_refused() -> None:

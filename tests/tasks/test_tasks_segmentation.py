@@ -27,6 +27,11 @@ def drawn(count: int = 7, *size: int, classes: int = 1) -> tuple[Tensor, Tensor]
     return 3 * (masks - 0.5) + torch.randn(masks.shape, generator=generator), masks
 
 
+def numbers(task: SegmentationTask, logits: np.ndarray, masks: np.ndarray, loss: float) -> dict[str, float | None]:
+    """Return the numbers of one validation in a single batch."""
+    return task.summary(task.collect(logits, masks), loss)
+
+
 def dice_of(predicted: np.ndarray, truth: np.ndarray) -> float:
     return float(2 * (predicted & truth).sum() / (predicted.sum() + truth.sum()))
 
@@ -61,7 +66,7 @@ def test_the_summary_is_the_mean_of_each_images_dice() -> None:
     masks[0] *= 0.55  # a small object, which a Dice over all pixels would hide
     truth = masks[:, 0] >= 0.5
     for threshold in (0.5, 0.3):
-        found = SegmentationTask(("head",), threshold=threshold).summary(logits, masks, 0.25)
+        found = numbers(SegmentationTask(("head",), threshold=threshold), logits, masks, 0.25)
         each = [dice_of(p >= threshold, t) for p, t in zip(expit(logits[:, 0]), truth, strict=True)]
         assert found["loss"] == 0.25 and list(found) == ["loss", "dice", "iou"]
         assert found["dice"] == pytest.approx(np.mean(each), rel=1e-12)
@@ -69,8 +74,8 @@ def test_the_summary_is_the_mean_of_each_images_dice() -> None:
     whole = dice_of(expit(logits[:, 0]) >= 0.3, truth)
     assert abs(found["dice"] - whole) > 0.01  # not one Dice over all pixels of all images
     one = SegmentationTask(("head",))
-    parts = [one.counts(logits[place:place + 3], masks[place:place + 3]) for place in (0, 3, 6)]
-    assert one.numbers(np.concatenate(parts), 0.25) == one.summary(logits, masks, 0.25)  # no outputs are kept
+    parts = [one.collect(logits[place:place + 3], masks[place:place + 3]) for place in (0, 3, 6)]
+    assert one.summary(np.concatenate(parts), 0.25) == numbers(one, logits, masks, 0.25)
     assert parts[0].shape == (3, 1, 4) and (parts[0].sum(axis=2) == 120).all()
 
 
@@ -81,9 +86,9 @@ def test_images_without_object_follow_the_rule() -> None:
     defined = [scores((logits[row, 0] >= 0).numpy(), (masks[row, 0] >= 0.5).numpy())["dice"] for row in (1, 2, 3)]
     pair = logits.numpy(), masks.numpy()
     assert defined[0] == 0
-    assert SegmentationTask(("a",)).summary(*pair, 0.0)["dice"] == pytest.approx(sum(defined) / 3)
-    assert SegmentationTask(("a",), empty="one").summary(*pair, 0.0)["dice"] == pytest.approx((1 + sum(defined)) / 4)
-    nothing = SegmentationTask(("a",)).summary(pair[0][:1], pair[1][:1], 0.5)
+    assert numbers(SegmentationTask(("a",)), *pair, 0.0)["dice"] == pytest.approx(sum(defined) / 3)
+    assert numbers(SegmentationTask(("a",), empty="one"), *pair, 0.0)["dice"] == pytest.approx((1 + sum(defined)) / 4)
+    nothing = numbers(SegmentationTask(("a",)), pair[0][:1], pair[1][:1], 0.5)
     assert nothing == {"loss": 0.5, "dice": None, "iou": None}
 
 
@@ -94,14 +99,14 @@ def test_several_classes_exclude_each_other_and_the_background_is_no_class(size:
     one = SegmentationTask(("rest", "skull", "brain"))
     total, weight = one.loss(logits, indices)
     torch.testing.assert_close(total / weight, dice_bce(logits, indices, activation="softmax").mean())
-    found = one.summary(logits.numpy(), indices.numpy(), 0.5)
+    found = numbers(one, logits.numpy(), indices.numpy(), 0.5)
     assert list(found) == ["loss", "dice", "iou", "dice/skull", "dice/brain"]
     chosen, known = logits.argmax(dim=1).numpy(), indices.numpy()
     each = np.array([[dice_of(chosen[row] == place, known[row] == place) for place in (1, 2)] for row in range(5)])
     assert [found["dice/skull"], found["dice/brain"]] == pytest.approx(each.mean(axis=0), rel=1e-12)
     assert found["dice"] == pytest.approx(each.mean(), rel=1e-12)
     shares = torch.moveaxis(nn.functional.one_hot(indices, 3), -1, 1).numpy()
-    assert one.summary(logits.numpy(), shares, 0.5) == found == one.summary(logits.numpy(), known[:, None], 0.5)
+    assert numbers(one, logits.numpy(), shares, 0.5) == found == numbers(one, logits.numpy(), known[:, None], 0.5)
 
 
 def test_a_network_learns_by_it_from_masks_with_soft_edges() -> None:
@@ -110,15 +115,15 @@ def test_a_network_learns_by_it_from_masks_with_soft_edges() -> None:
     masks = ((images - 0.4) * 5).clamp(0, 1)
     network, one = nn.Conv2d(1, 1, 1), SegmentationTask(("bright",))
     optimiser = torch.optim.Adam(network.parameters(), lr=0.3)
-    before = one.summary(network(images).detach().numpy(), masks.numpy(), 0.0)["dice"]
+    before = numbers(one, network(images).detach().numpy(), masks.numpy(), 0.0)["dice"]
     for _ in range(60):
         total, weight = one.loss(network(images), masks)
         optimiser.zero_grad()
         (total / weight).backward()
         optimiser.step()
-    after = one.summary(network(images).detach().numpy(), masks.numpy(), 0.0)["dice"]
+    after = numbers(one, network(images).detach().numpy(), masks.numpy(), 0.0)["dice"]
     assert after > 0.98 > 0.9 > before
-    doubled = one.summary(torch.sigmoid(network(images)).detach().numpy(), masks.numpy(), 0.0)["dice"]
+    doubled = numbers(one, torch.sigmoid(network(images)).detach().numpy(), masks.numpy(), 0.0)["dice"]
     assert doubled < 0.7  # a sigmoid in the network: no pixel is ever below one half
 
 
@@ -158,7 +163,7 @@ def test_the_training_loop_takes_it_as_it_is(tmp_path: Path) -> None:
         logits = network(val.images)
     best = done.history[done.best_epoch - 1]["val"]  # the network ends with the best weights
     assert best["loss"] == pytest.approx(float(dice_bce(logits, val.masks).mean()), rel=1e-5)
-    assert best == pytest.approx(one.summary(logits.numpy(), val.masks.numpy(), best["loss"]), rel=1e-5)
+    assert best == pytest.approx(numbers(one, logits.numpy(), val.masks.numpy(), best["loss"]), rel=1e-5)
 
 
 def test_what_cannot_be_is_refused() -> None:
@@ -168,9 +173,9 @@ def test_what_cannot_be_is_refused() -> None:
         broken = logits.copy()
         broken[4, 0, 3, 3] = bad
         with pytest.raises(DataError, match=r"row 4 \(counted from 0\): an output of the network is NaN or infinite"):
-            one.summary(broken, masks, 0.0)
+            numbers(one, broken, masks, 0.0)
     with pytest.raises(ModelError, match=r"shape \(N, 1, \*S\), got \(7, 2, 12, 10\)"):
-        one.summary(np.repeat(logits, 2, axis=1), masks, 0.0)
+        numbers(one, np.repeat(logits, 2, axis=1), masks, 0.0)
     with pytest.raises(DataError, match="a mask must have values from 0 to 1, got 255"):
         one.loss(torch.from_numpy(logits), torch.from_numpy(masks >= 0.5) * 255)
     for classes in ((), ("a", "a")):

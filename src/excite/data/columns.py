@@ -46,13 +46,14 @@ def choose_columns(table: Table, section: DataSection) -> tuple[dict[str, int], 
 
 
 def missing_columns(table: Table, chosen: Mapping[str, int], *, labelled: bool) -> list[Fault]:
-    """Return a fault for the image column, and the label column where needed, that the table has not."""
+    """Return a fault for the image column, and the label or mask column where needed, that the table has not."""
     if not chosen and any(cell.lower().endswith(IMAGE_SUFFIXES) for cell in table.header):
         return [Fault(kind="missing-column", row=1, message=(
             f"the first row looks like data: {', '.join(map(repr, table.header))}; add a header such as "
             "image,label,patient"))]
     faults = []
-    for role in ("image", "label") if labelled else ("image",):
+    needed = ("image", "label") if labelled and "mask" not in chosen else ("image",)  # a mask is a label too
+    for role in needed:
         if role not in chosen:
             near = next((f"did you mean {name!r}? " for name in table.header if _resembles(name, ALIASES[role])), "")
             faults.append(Fault(kind="missing-column", row=1,

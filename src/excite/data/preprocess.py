@@ -29,8 +29,9 @@ class Preprocess:
     `store` brings an image down to about 8/7 of the input, once, before the cache. `render` moves it into the input
     with one warp, augmented or not. `normalise` makes floats. Calling the object does all three.
 
-    letterbox: the long side fills the input, the rest is black, half of it on either side. crop: the short side
-    becomes `resize`, then the centre is cut out; the geometry and the pixels are torchvision's Resize + CenterCrop.
+    letterbox: the image fills the input along one axis, the rest is black, half of it on either side. crop: the short
+    side becomes `resize`, then the centre is cut out; the geometry and the pixels are torchvision's Resize +
+    CenterCrop; for square inputs only.
 
     Args:
         section: Mode, sizes, channels, mean and std. With one channel, three means (or stds) are averaged.
@@ -44,8 +45,9 @@ class Preprocess:
     def __init__(self, section: PreprocessSection, *, value_range: tuple[float, float] = (0.0, 255.0),
                  depth: str | None = None) -> None:
         self.section = section
-        self.size, self.channels = section.size, section.channels
-        self.resize = section.resize or ceil(section.size * 8 / 7)
+        self.height, self.width = section.shape
+        self.channels, self.longest = section.channels, max(section.shape)
+        self.resize = section.resize or ceil(self.longest * 8 / 7)  # of the stored box's longer side, or the short side
         self.low, self.high = float(value_range[0]), float(value_range[1])
         self.depth = depth or ("uint8" if (self.low, self.high) == (0.0, 255.0) else None)
         self.mean, self.std = _values("mean", section.mean, self.channels), _values("std", section.std, self.channels)
@@ -53,20 +55,21 @@ class Preprocess:
         scale = 1.0 / ((self.high - self.low) * np.array(self.std))
         offset = (-self.low / (self.high - self.low) - np.array(self.mean)) / np.array(self.std)
         self._scale, self._offset = scale.astype(np.float32), offset.astype(np.float32)
-        self._row = np.tile(self._scale, self.size), np.tile(self._offset, self.size)  # of pixels, channels last
+        self._row = np.tile(self._scale, self.width), np.tile(self._offset, self.width)  # of pixels, channels last
 
     def __call__(self, image: NDArray[Any]) -> NDArray[np.float32]:
-        """Return (C, H, W) in its own depth as the network's input (channels, size, size), as training sees it."""
+        """Return (C, H, W) in its own depth as the network's input (channels, height, width), as training sees it."""
         stored = self.store(image)
-        rendered = np.empty((1, self.size, self.size, stored.shape[2]), stored.dtype)
+        rendered = np.empty((1, self.height, self.width, stored.shape[2]), stored.dtype)
         self.render(stored, out=rendered[0])
         return np.ascontiguousarray(self.normalise(rendered)[0].transpose(2, 0, 1))
 
     @property
     def stored_key(self) -> str:
         """Return what the stored pixels depend on, for the key of a cache."""
+        box = {} if self.height == self.width else {"box": [self.height, self.width]}
         return json.dumps({"store": 1, "mode": self.section.mode, "resize": self.resize,
-                           "grey": self.channels == 1}, sort_keys=True)
+                           "grey": self.channels == 1, **box}, sort_keys=True)
 
     def stored_shape(self, shape: Sequence[int]) -> tuple[int, int]:
         """Return the height and width of the stored form of an image of (..., H, W)."""
@@ -74,7 +77,7 @@ class Preprocess:
         if self.section.mode == "crop":  # as torchvision rounds: down
             short = min(height, width)
             return int(self.resize * height / short), int(self.resize * width / short)
-        ratio = self.resize / max(height, width)
+        ratio = self._fitting((height, width), times=self.resize)
         if ratio >= 1:
             return height, width
         return max(1, round(height * ratio)), max(1, round(width * ratio))
@@ -132,9 +135,9 @@ class Preprocess:
         if change is None:
             rows = [[across, 0.0, left], [0.0, down, top]]
         else:
-            half = self.size / 2
-            rows = [[a * across, b * down, a * (left - half) + b * (top - half) + half + moved * self.size]
-                    for a, b, moved in change]
+            x, y = self.width / 2, self.height / 2
+            rows = [[a * across, b * down, a * (left - x) + b * (top - y) + (half + moved * half * 2)]
+                    for (a, b, moved), half in zip(change, (x, y), strict=True)]
         for row in rows:  # from edges to centres, see above
             row[2] += 0.5 * (row[0] + row[1]) - 0.5
         return np.array(rows)
@@ -147,7 +150,7 @@ class Preprocess:
         return np.array([[a, 0.0, a * (0.5 - left) - 0.5], [0.0, d, d * (0.5 - top) - 0.5]])
 
     def render(self, stored: NDArray[Any], *, out: NDArray[Any], augmentation: Augmentation | None = None) -> None:
-        """Write a stored (h, w, C) image into the input `out`, contiguous (size, size, C or 3), of the same depth.
+        """Write a stored (h, w, C) image into the input `out`, contiguous (height, width, C or 3), of the same depth.
 
         One bilinear warp. Around the image it is black: 0, or the low end of the value range for deeper images; an
         enlarged image fades into it over half a pixel. Tones change after the warp, so that the black around the
@@ -157,7 +160,7 @@ class Preprocess:
         spread = grey and out.shape[2] == 3
         target = np.empty(out.shape[:2], out.dtype) if spread else out.reshape(out.shape[:2]) if grey else out
         black = 0.0 if stored.dtype == np.uint8 else self.low
-        cv2.warpAffine(stored, self.matrix(stored.shape, augmentation), (self.size, self.size), dst=target,
+        cv2.warpAffine(stored, self.matrix(stored.shape, augmentation), (self.width, self.height), dst=target,
                        flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(black, black, black))
         if augmentation is not None and augmentation.changes_tones:
             self._tone(target, augmentation)
@@ -165,7 +168,7 @@ class Preprocess:
             cv2.cvtColor(target, cv2.COLOR_GRAY2RGB, dst=out)
 
     def normalise(self, batch: NDArray[Any], *, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """Return rendered images (N, size, size, C) as (N, size, size, channels): range to 0..1, then mean and std.
+        """Return rendered images (N, H, W, C) as (N, H, W, channels): the range to 0..1, then mean and std.
 
         Raises:
             DataError: the depth is not the one that the range was learnt on.
@@ -173,12 +176,12 @@ class Preprocess:
         if self.depth is not None and batch.dtype.name != self.depth:
             raise DataError(f"the images are {batch.dtype.name}, the preprocessing was fitted on {self.depth}",
                             fix=f"convert them to {self.depth}, or train on {batch.dtype.name} images")
-        shape = (len(batch), self.size, self.size, self.channels)
+        shape = (len(batch), self.height, self.width, self.channels)
         out = np.empty(shape, np.float32) if out is None else out
         for image, floats in zip(batch, out, strict=True):  # an image at a time: it stays in the processor's cache
             if image.shape[2] == self.channels:
-                rows = floats.reshape(self.size, -1)
-                np.multiply(image.reshape(self.size, -1), self._row[0], out=rows)
+                rows = floats.reshape(self.height, -1)
+                np.multiply(image.reshape(self.height, -1), self._row[0], out=rows)
                 np.add(rows, self._row[1], out=rows)
             else:  # grey to three channels; the same two operations, so the same bits
                 cv2.merge([image[..., 0] * scale + offset
@@ -187,9 +190,9 @@ class Preprocess:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything that decides the input, for a bundle."""
-        return {"mode": self.section.mode, "size": self.size, "resize": self.resize, "channels": self.channels,
-                "mean": list(self.mean), "std": list(self.std), "value_range": [self.low, self.high],
-                "depth": self.depth}
+        return {"mode": self.section.mode, "size": _plain(self.section.shape), "resize": self.resize,
+                "channels": self.channels, "mean": list(self.mean), "std": list(self.std),
+                "value_range": [self.low, self.high], "depth": self.depth}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Preprocess":
@@ -209,11 +212,14 @@ class Preprocess:
             raise ModelError("the bundle's preprocessing cannot be used", why=" ".join(str(fault).split())) from None
 
     def _check(self) -> None:
-        if self.resize < self.size:
-            raise UsageError(f"preprocess.resize must be at least size ({self.size}), got {self.resize}",
+        if self.section.mode == "crop" and self.height != self.width:
+            raise UsageError(f"preprocess.size must be one number in mode crop, got {list(self.section.shape)}",
+                             fix="use mode letterbox, or a square input")
+        if self.resize < self.longest:
+            raise UsageError(f"preprocess.resize must be at least size ({self.longest}), got {self.resize}",
                              fix="raise it, or leave it out")
-        if self.section.mode == "letterbox" and self.resize > 2 * self.size:
-            raise UsageError(f"preprocess.resize must be at most twice the size ({self.size}), got {self.resize}",
+        if self.section.mode == "letterbox" and self.resize > 2 * self.longest:
+            raise UsageError(f"preprocess.resize must be at most twice the size ({self.longest}), got {self.resize}",
                              why="one bilinear warp aliases beyond that", fix="lower it, or leave it out")
         if not self.high > self.low or not np.isfinite([self.low, self.high]).all():
             raise UsageError(f"value_range must be two rising numbers, got ({self.low}, {self.high})")
@@ -224,12 +230,21 @@ class Preprocess:
 
     def _placed(self, shape: Sequence[int]) -> tuple[float, float, int, int]:
         """Return where a stored image lies in the input: magnification across and down, left and top edge."""
-        height, width, size = shape[0], shape[1], self.size
+        height, width = shape[0], shape[1]
         if self.section.mode == "crop":  # whole pixels, as torchvision rounds the centre
-            return 1.0, 1.0, -round((width - size) / 2), -round((height - size) / 2)
-        ratio = size / max(height, width)  # whole pixels at a whole place: what fits already stays sharp
+            return 1.0, 1.0, -round((width - self.width) / 2), -round((height - self.height) / 2)
+        ratio = self._fitting(shape)  # whole pixels at a whole place: what fits already stays sharp
         across, down = max(1, round(width * ratio)), max(1, round(height * ratio))
-        return across / width, down / height, (size - across) // 2, (size - down) // 2
+        return across / width, down / height, (self.width - across) // 2, (self.height - down) // 2
+
+    def _fitting(self, shape: Sequence[int], *, times: int | None = None) -> float:
+        """Return the magnification at which an image of (h, w, ...) fills a box along one axis.
+
+        The box is the input, or the input with its longer side enlarged to `times`.
+        """
+        longer = times or self.longest
+        return min(longer * side / self.longest / given
+                   for side, given in zip((self.height, self.width), shape, strict=False))
 
     def _tone(self, target: NDArray[Any], augmentation: Augmentation) -> None:
         if target.dtype == np.uint8:
@@ -240,6 +255,11 @@ class Preprocess:
         if target.dtype == np.uint16:
             np.clip(np.rint(values, out=values), 0, 65535, out=values)
         target[...] = values
+
+
+def _plain(shape: tuple[int, int]) -> int | list[int]:
+    """Return a height and width as a config writes them: one number where they are the same."""
+    return shape[0] if shape[0] == shape[1] else list(shape)
 
 
 def mixed_depths(examples: Mapping[str, str]) -> DataError:

@@ -47,11 +47,16 @@ class PreprocessSection(Section):
     """From a decoded image to the network's input. One piece of code for training, prediction and export."""
 
     mode: Literal["letterbox", "crop"] = "letterbox"  # crop: short side to `resize`, then the centre
-    size: Positive = 224
-    resize: Positive | None = None  # stored size before the last step; None: 8/7 of size
+    size: Positive | tuple[Positive, Positive] = 224  # of the input: square, or height and width
+    resize: Positive | None = None  # stored size of the longer side before the last step; None: 8/7 of it
     channels: Literal[1, 3] = 3     # grey pictures are repeated
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return the input's height and width."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
 
 
 class AugmentSection(Section):

@@ -20,7 +20,7 @@ class BatchLike(Protocol):
 
     @property
     def labels(self) -> Tensor:
-        """Return the labels, (N,), int64."""
+        """Return the labels, (N,) int64, or masks, (N, K, *S) float32."""
 
 
 class Batches(Protocol):
@@ -40,5 +40,8 @@ class Task(Protocol):
     def loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sum of the losses and the sum of their weights."""
 
-    def summary(self, logits: NDArray[Any], truth: NDArray[Any], loss: float) -> dict[str, float | None]:
-        """Return the numbers of an epoch's validation, `loss` among them."""
+    def collect(self, logits: NDArray[Any], truth: NDArray[Any]) -> NDArray[Any]:
+        """Return what `summary` needs of a batch, one row an image; maps are not kept, they would fill the memory."""
+
+    def summary(self, collected: NDArray[Any], loss: float) -> dict[str, float | None]:
+        """Return the numbers of an epoch's validation, `loss` among them, from the rows of all its batches."""

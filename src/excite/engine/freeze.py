@@ -1,6 +1,7 @@
 """A frozen trunk: no gradients, and BatchNorm that stays put; not a learning rate of 0, which moves statistics."""
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from excite.errors import UsageError
 from excite.models.groups import split_parameters, trunk_modules
@@ -23,11 +24,16 @@ class Trunk:
         self.others = any(value.requires_grad for name, value in model.named_parameters() if name not in names)
         self.modules = trunk_modules(model)
 
-    def train(self, *, frozen: bool) -> None:
+    def train(self, *, frozen: bool, statistics: bool = True) -> None:
         """Put the network into training mode, its trunk frozen or not.
 
         A frozen trunk is in evaluation mode as a whole: running statistics stay, dropout inside it is off. Gates
         inside the trunk and the head train.
+
+        Args:
+            frozen: The trunk stays as it is.
+            statistics: BatchNorm of a free trunk measures batches; otherwise it keeps what it has, and only its
+                affine values learn: for batches too small to measure.
 
         Raises:
             UsageError: there is no trunk to freeze, or nothing else to train.
@@ -38,5 +44,6 @@ class Trunk:
         self.model.train()
         for parameter in self.parameters:
             parameter.requires_grad_(not frozen)
-        for module in self.modules if frozen else ():
-            module.training = False
+        for module in self.modules:
+            if frozen or (not statistics and isinstance(module, _BatchNorm)):
+                module.training = False

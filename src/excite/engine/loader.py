@@ -16,6 +16,7 @@ from excite.data.augment import draw
 from excite.data.cache import ImageCache
 from excite.data.preprocess import Preprocess
 from excite.data.sections import AugmentSection
+from excite.data.targets import Target
 from excite.errors import DataError, UsageError
 
 AHEAD = 2      # batches that wait for the caller
@@ -28,8 +29,8 @@ class Batch:
 
     Args:
         index: (N,) rows of the manifest.
-        images: (N, channels, size, size) float32 in channels_last memory, normalised.
-        labels: (N,) int64.
+        images: (N, channels, height, width) float32 in channels_last memory, normalised.
+        labels: (N,) int64; or masks, the covered share of each pixel: (N, 1, height, width) float32.
     """
 
     index: NDArray[np.int64]
@@ -49,17 +50,18 @@ class Loader:
     Args:
         cache: Images of all rows of the manifest.
         rows: The rows to load.
-        labels: The class of every row of the manifest.
+        labels: The class of every row of the manifest, or its mask, which goes where the image goes.
         augment: None loads the images as prediction sees them.
         sampler: The order: as `rows` has it, shuffled each epoch, or shuffled with equal classes.
 
     Raises:
-        UsageError: a batch size below 1, a seed below 0, an unknown sampler.
+        UsageError: a batch size below 1, a seed below 0, an unknown sampler, or one that needs classes for masks.
         DataError: no rows, or a row that the cache does not hold.
     """
 
-    def __init__(self, cache: ImageCache, preprocess: Preprocess, rows: Sequence[int], labels: Sequence[int], *,
-                 batch_size: int, seed: int, augment: AugmentSection | None = None,
+    def __init__(self, cache: ImageCache, preprocess: Preprocess, rows: Sequence[int],
+                 labels: Sequence[int] | Sequence[Target], *, batch_size: int, seed: int,
+                 augment: AugmentSection | None = None,
                  sampler: Literal["shuffle", "balanced", "order"] = "order") -> None:
         if batch_size < 1 or seed < 0:
             raise UsageError(f"batch_size must be at least 1 and seed at least 0, got {batch_size} and {seed}")
@@ -72,9 +74,13 @@ class Loader:
                             f"{max(rows)}", fix="build the cache from the same table")
         self.cache, self.preprocess, self.augment = cache, preprocess, augment
         self.rows = np.asarray(rows, dtype=np.int64)
-        self.labels = np.asarray(labels, dtype=np.int64)
+        self.targets = [one for one in labels if not isinstance(one, int)]
+        if self.targets and sampler == "balanced":
+            raise UsageError("sampler must be shuffle or order for masks, got 'balanced'", why="masks have no classes",
+                             fix="loop.sampler: shuffle")
+        self.labels = np.zeros(len(cache), np.int64) if self.targets else np.asarray(labels, dtype=np.int64)
         self.batch_size, self.seed, self.sampler = batch_size, seed, sampler
-        self._buffers = _Buffers((batch_size + 1, preprocess.size, preprocess.size, preprocess.channels))
+        self._buffers = _Buffers((batch_size + 1, preprocess.height, preprocess.width, preprocess.channels))
         self._channels = max(cache.channels(row) for row in rows)
         self._depth = cache[self.rows[0]].dtype
         cv2.setNumThreads(1)
@@ -115,8 +121,8 @@ class Loader:
 
         def work() -> None:
             try:
-                size = self.preprocess.size
-                rendered = np.empty((1, size, size, self._channels), self._depth)
+                shape = self.preprocess.height, self.preprocess.width
+                rendered = np.empty((1, *shape, self._channels), self._depth)
                 for step in range(start, self.steps):
                     place = slice(edges[step], edges[step + 1])
                     if not _put(wanted, self._batch(order[place], repeats[place], epoch, rendered), stop):
@@ -138,14 +144,19 @@ class Loader:
 
     def _batch(self, rows: NDArray[np.int64], repeats: NDArray[np.int64], epoch: int, rendered: NDArray[Any]) -> Batch:
         floats = self._buffers.take(len(rows))
+        shape = self.preprocess.height, self.preprocess.width
+        masks = np.empty((len(rows), 1, *shape), np.float32) if self.targets else None
         for place, (row, repeat) in enumerate(zip(rows.tolist(), repeats.tolist(), strict=True)):
             change = None
             if self.augment is not None:
                 change = draw(self.augment, seed=self.seed, epoch=epoch, index=row, repeat=repeat)
-            self.preprocess.render(self.cache[row], out=rendered[0], augmentation=change)
+            stored = self.cache[row]
+            self.preprocess.render(stored, out=rendered[0], augmentation=change)
             self.preprocess.normalise(rendered, out=floats[place:place + 1])
+            if masks is not None:
+                masks[place, 0] = self.targets[row].render(self.preprocess.matrix(stored.shape, change), shape)
         return Batch(index=rows, images=torch.from_numpy(floats).permute(0, 3, 1, 2),
-                     labels=torch.from_numpy(self.labels[rows]))
+                     labels=torch.from_numpy(self.labels[rows] if masks is None else masks))
 
 
 class _Buffers:

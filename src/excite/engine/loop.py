@@ -115,7 +115,8 @@ def _stopped_early(setup: Setup, state: Training) -> bool:
 def _train(setup: Setup, state: Training) -> None:
     """Take the steps of this epoch that are left."""
     at, total = state.at, setup.train.steps
-    state.trunk.train(frozen=at.epoch < setup.loop.freeze_epochs)
+    state.trunk.train(frozen=at.epoch < setup.loop.freeze_epochs,
+                      statistics=setup.loop.trunk_statistics == "train")
     with _opened(setup.train.batches(at.epoch, start=at.batch)) as batches:
         while at.batch < total:
             began = time.perf_counter()
@@ -128,7 +129,7 @@ def _train(setup: Setup, state: Training) -> None:
 def _validate(setup: Setup, state: Training) -> dict[str, float | None]:
     """Return the validation numbers, loss per sample; always in float32, as the exported network computes."""
     began = time.perf_counter()
-    logits, truth, loss_sum, weight_sum = [], [], 0.0, 0.0
+    collected, loss_sum, weight_sum = [], 0.0, 0.0
     state.model.eval()
     with state.averaged(), torch.no_grad(), _opened(setup.val.batches(0)) as batches:
         for batch in batches:
@@ -138,11 +139,10 @@ def _validate(setup: Setup, state: Training) -> dict[str, float | None]:
             loss, weight = setup.task.loss(found, batch.labels.to(setup.device))
             check_finite(setup, state, "validation loss", float(loss), batch.index.tolist())
             loss_sum, weight_sum = loss_sum + float(loss), weight_sum + float(weight)
-            logits.append(found.cpu().numpy())
-            truth.append(batch.labels.cpu().numpy())
+            collected.append(setup.task.collect(found.cpu().numpy(), batch.labels.cpu().numpy()))
     _keep(setup, state)
     state.at.seconds += time.perf_counter() - began
-    return setup.task.summary(np.concatenate(logits), np.concatenate(truth), loss_sum / weight_sum)
+    return setup.task.summary(np.concatenate(collected), loss_sum / weight_sum)
 
 
 def _judge(setup: Setup, state: Training, val: dict[str, float | None]) -> None:

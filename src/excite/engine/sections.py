@@ -44,7 +44,10 @@ class LoopSection(Section):
     channels_last: bool = True
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.98    # decay of the averaged weights; 0: off
     early_stopping: Positive | None = None             # epochs without a better validation value
-    monitor: Literal["loss", "balanced_accuracy", "macro_auroc"] = "loss"
+    monitor: Literal["loss", "balanced_accuracy", "macro_auroc", "dice", "iou"] = "loss"
     freeze_epochs: Annotated[int, Field(ge=0)] = 0     # the trunk, BatchNorm with it, stays put so long
+    frozen_features: bool = False  # only a classifier's head learns, on vectors that the trunk gives once
+    feature_views: Positive = 4    # with frozen_features: the image itself and 3 augmented views of it
+    trunk_statistics: Literal["train", "frozen"] = "train"  # of a free trunk's BatchNorm: measured anew, or as loaded
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 60.0
     threads: Positive | None = None                    # None: the cores of this process

@@ -6,11 +6,27 @@ from pydantic import Field
 
 from excite.config import Section
 
+Weight = Annotated[float, Field(ge=0)]
+OF_MASKS = ("dice_bce", "focal_tversky")
+
 
 class LossSection(Section):
-    """Cross-entropy or focal loss, and what is done about rare classes."""
+    """What training minimises; the first two are of classes, the last two of masks, and each has keys of its own."""
 
-    name: Literal["cross_entropy", "focal"] = "cross_entropy"
-    class_weights: Literal["none", "balanced"] = "balanced"
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    focal_gamma: Annotated[float, Field(ge=0)] = 2.0
+    name: Literal["cross_entropy", "focal", "dice_bce", "focal_tversky"] = "cross_entropy"
+    class_weights: Literal["none", "balanced"] = "balanced"              # cross_entropy, focal
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.05          # cross_entropy, focal
+    focal_gamma: Weight = 2.0                                            # focal
+    dice_weight: Weight = 0.5                                            # dice_bce
+    bce_weight: Weight = 0.5                                             # dice_bce
+    form: Literal["semimetric", "linear", "squared"] = "semimetric"      # dice_bce, focal_tversky
+    over: Literal["image", "batch"] = "image"                            # dice_bce, focal_tversky: overlap of each
+    smooth: Weight = 1.0                                                 # pixels; dice_bce, focal_tversky
+    missed: Weight = 0.7                                                 # alpha of focal_tversky
+    false: Weight = 0.3                                                  # beta of focal_tversky
+    tversky_gamma: Annotated[float, Field(gt=0)] = 4 / 3                 # focal_tversky
+
+    @property
+    def of_masks(self) -> bool:
+        """Return whether it compares masks, not classes."""
+        return self.name in OF_MASKS

@@ -45,6 +45,7 @@ class MobileNetV2ASPPSEUNet(UNet):
             which decides all their gates.
         separable: Depth-wise and 1x1 convolutions for each 3x3 of ASPP and decoder.
         up: See UNet.
+        finest: Stride of the decoder's last stage, 1, 2 or 4, see UNet; above 1 without the convolution at full size.
         gives: What forward returns, "logits" or "probabilities".
         freeze_encoder: Without gradients and with fixed statistics, until `unfreeze_encoder`.
         grey_stem: How colour weights become grey ones: "mean", as published, answers with a third of what the running
@@ -63,15 +64,16 @@ class MobileNetV2ASPPSEUNet(UNet):
     def __init__(self, in_channels: int = 1, *, num_classes: int = 1, atrous_rates: Sequence[int] = RATES,
                  aspp_dropout: float = 0.5, aspp_use_groupnorm: bool = True, output_stride: OutputStride = 32,
                  reduction: Reduction = None, min_hidden: int | None = None, separable: bool = False,
-                 up: Up = "transposed", gives: Gives = "logits", freeze_encoder: bool = False,
+                 up: Up = "transposed", finest: int = 1, gives: Gives = "logits", freeze_encoder: bool = False,
                  grey_stem: GreyStem = "mean", normalisation: Normalisation = "outside", dims: int = 2,
                  attention: AttentionPlan | None = None) -> None:
         of_blocks, of_skips = gates(attention, reduction, min_hidden)
         encoder = MobileNetV2(in_channels, dims=dims, output_stride=output_stride)
         bridge = ASPP(encoder.out_channels, BRIDGE, rates=atrous_rates, dropout=aspp_dropout,
                       groupnorm=aspp_use_groupnorm, separable=separable, dims=dims)
-        super().__init__(encoder, num_classes=num_classes, bridge=bridge, initial=INITIAL, attention=of_blocks,
-                         skip_attention=of_skips, up=up, separable=separable, gives=gives,
+        super().__init__(encoder, num_classes=num_classes, bridge=bridge, initial=INITIAL if finest == 1 else None,
+                         attention=of_blocks, skip_attention=of_skips, up=up, separable=separable, finest=finest,
+                         gives=gives,
                          weights=EncoderWeights(name="mobilenet_v2", grey=grey_stem, normalisation=normalisation),
                          name="mobilenet_v2_aspp_se_unet")
         if freeze_encoder:

@@ -60,6 +60,8 @@ class UNet(FreezableEncoder):
         skip_attention: Of the skips, before they are joined.
         up: "transposed" convolution with bias, or "linear": 1x1 convolution with bias, then interpolation.
         separable: Each 3x3 of the blocks as a depth-wise and a 1x1 convolution.
+        finest: Stride of the last stage; above 1 its logits are interpolated to full size: most of a decoder's time
+            goes into the stages at stride 1, and an outline of probabilities is finer than its pixels either way.
         gives: What forward returns. Losses want "logits".
         weights: How weights of a classifier come into the encoder.
         name: What create_model calls the network.
@@ -77,8 +79,8 @@ class UNet(FreezableEncoder):
     def __init__(self, encoder: Backbone, *, num_classes: int = 1, bridge: nn.Module | None = None,
                  channels: Sequence[int] | None = None, initial: int | None = None,
                  attention: AttentionPlan | None = None, skip_attention: AttentionPlan | None = None,
-                 up: Up = "transposed", separable: bool = False, gives: Gives = "logits",
-                 weights: EncoderWeights | None = None, name: str | None = None) -> None:
+                 up: Up = "transposed", separable: bool = False, finest: int = 1,
+                 gives: Gives = "logits", weights: EncoderWeights | None = None, name: str | None = None) -> None:
         super().__init__()
         check_choice("up", up, Up)
         check_choice("gives", gives, Gives, fix="losses want 'logits'")
@@ -86,8 +88,9 @@ class UNet(FreezableEncoder):
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise UsageError(f"{what} must be a whole number of at least 1, got {value!r}")
         self.name, self.gives, self.encoder_weights = name, gives, weights or EncoderWeights()
-        self.strides, self.skips_from = encoder.strides[-1], skips(encoder, initial)
-        widths = decoder_channels(channels, len(self.skips_from))
+        self.strides, found = encoder.strides[-1], skips(encoder, initial)
+        self.skips_from = until(found, finest)
+        widths = decoder_channels(channels, len(self.skips_from), of=len(found))
         _check_plans(attention, skip_attention, len(widths))
         dims = encoder.dims
         brick: Brick = partial(ConvNormAct, dims=dims)
@@ -107,6 +110,9 @@ class UNet(FreezableEncoder):
                                      separable=separable))
             below = width
         self.output = conv(dims)(below, num_classes, kernel_size=1)
+        last = self.skips_from[-1].strides
+        self.enlarge = nn.Identity() if max(last) == 1 else nn.Upsample(scale_factor=tuple(map(float, last)),
+                                                                         mode=_LINEAR[dims])
         for part in (self.initial, self.bridge, self.blocks):
             if part is not None:
                 kaiming_fan_out(part)
@@ -128,7 +134,7 @@ class UNet(FreezableEncoder):
             elif self.initial is not None:
                 y = torch.cat((y, gate(self.initial(x))), dim=1)
             y = decode(y)
-        y = self.output(y)
+        y = self.enlarge(self.output(y))
         for axis, size in enumerate(sizes, start=2):
             y = y.narrow(axis, 0, size)
         return y
@@ -195,14 +201,32 @@ def gates(attention: AttentionPlan | None, reduction: Reduction,
     return of_blocks, replace(of_blocks, position="standard", options={**of_blocks.options, **fewest})
 
 
-def decoder_channels(channels: Sequence[int] | None, stages: int) -> tuple[int, ...]:
-    """Return the channels of so many stages.
+def until(found: Sequence[Skip], finest: int) -> list[Skip]:
+    """Return the skips down to that stride.
+
+    Raises:
+        UsageError: no stage has it, or a convolution at full size is asked for besides.
+    """
+    there = [max(skip.strides) for skip in found]
+    if isinstance(finest, bool) or finest not in there:
+        raise UsageError(f"finest must be {', '.join(map(str, sorted(there)))}, got {finest!r}",
+                         why="these are the strides of the decoder's stages")
+    kept = list(found[:there.index(finest) + 1])
+    if finest > 1 and found[-1].place is None and found[-1].channels:
+        raise UsageError("initial must be None where the decoder ends before full size, got "
+                         f"{found[-1].channels}", fix="leave initial out, or finest=1")
+    return kept
+
+
+def decoder_channels(channels: Sequence[int] | None, stages: int, *, of: int | None = None) -> tuple[int, ...]:
+    """Return the channels of so many stages, the first ones of `of`.
 
     Raises:
         UsageError: it is another number of them, or one is not positive.
     """
-    if channels is None and stages <= len(CHANNELS):
-        return CHANNELS[-stages:]
+    whole = of or stages
+    if channels is None and whole <= len(CHANNELS):
+        return CHANNELS[-whole:][:stages]
     found = tuple(channels or ())
     if len(found) != stages or any(not isinstance(one, int) or one < 1 for one in found):
         raise UsageError(f"channels must be {stages} whole numbers of at least 1, coarsest first, got {channels!r}",

@@ -63,13 +63,22 @@ class ClassificationTask:
         weights = self.class_weights.to(device=losses.device, dtype=losses.dtype)[labels]
         return (weights * losses).sum(), weights.sum()
 
-    def summary(self, logits: NDArray[Any], truth: NDArray[Any], loss: float) -> dict[str, float | None]:
+    def collect(self, logits: NDArray[Any], truth: NDArray[Any]) -> NDArray[Any]:
+        """Return what `summary` needs of a batch: the outputs, and the class as a last column.
+
+        Shape:
+            logits (N, K), truth (N,) integers -> (N, K + 1)
+        """
+        return np.column_stack([logits, truth])
+
+    def summary(self, collected: NDArray[Any], loss: float) -> dict[str, float | None]:
         """Return the numbers of one validation: loss, accuracy, balanced accuracy, macro AUROC; None: not defined.
 
         Shape:
-            logits (N, K), truth (N,) integers.
+            collected (N, K + 1)
         """
-        found = measure(np.asarray(truth), decode(np.asarray(logits)[None], classes=self.classes), self.classes)
+        logits, truth = collected[:, :-1], collected[:, -1].astype(np.int64)
+        found = measure(truth, decode(logits[None], classes=self.classes), self.classes)
         return {"loss": loss, "accuracy": found["accuracy"], "balanced_accuracy": found["balanced_accuracy"],
                 "macro_auroc": found["auroc_macro"]}
 
@@ -83,6 +92,9 @@ def _weights(name: str, counts: Sequence[int]) -> Tensor:
 
 
 def _loss(section: LossSection) -> Loss:
+    if section.of_masks:
+        raise UsageError(f"loss.name must be cross_entropy or focal for classes, got {section.name!r}",
+                         fix="loss.name: cross_entropy")
     if section.name == "focal":
         return partial(focal, gamma=section.focal_gamma, smoothing=section.label_smoothing)
     return partial(cross_entropy, smoothing=section.label_smoothing)

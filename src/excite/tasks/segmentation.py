@@ -10,6 +10,9 @@ from scipy.special import expit
 from torch import Tensor
 
 from excite.errors import ModelError, UsageError
+from excite.losses.dice import Activation
+from excite.losses.focal_tversky import focal_tversky
+from excite.losses.sections import LossSection
 from excite.losses.segmentation import dice_bce
 from excite.metrics.segmentation import Counts, Empty, Mask, binarise, check_finite, counts, rates
 
@@ -62,23 +65,8 @@ class SegmentationTask:
                              fix="take the mean over an image's classes and pixels, not over the batch")
         return losses.sum(), losses.new_tensor(float(len(logits)))
 
-    def summary(self, logits: NDArray[Any], truth: NDArray[Any], loss: float) -> dict[str, float | None]:
-        """Return the numbers of one validation: loss, and the means over images of Dice and IoU; None: not defined.
-
-        They are measured on the network's own grid, where a pixel of the truth is of a class if at least half of it
-        is covered; in original pixels an evaluation measures. Several classes: each image's number is the mean over
-        its classes without the background, and "dice/CLASS" is the mean over images.
-
-        Shape:
-            logits (N, K, *S), truth as for `loss`.
-
-        Raises:
-            DataError: an output is NaN or infinite; the row is named.
-        """
-        return self.numbers(self.counts(logits, truth), loss)
-
-    def counts(self, logits: NDArray[Any], truth: NDArray[Any]) -> Int:
-        """Return what `numbers` needs of some images: four counts of pixels for each class but the background.
+    def collect(self, logits: NDArray[Any], truth: NDArray[Any]) -> Int:
+        """Return what `summary` needs of a batch: four counts of pixels for each class but the background.
 
         Shape:
             logits (N, K, *S), truth as for `loss` -> (N, classes, 4)
@@ -93,9 +81,17 @@ class SegmentationTask:
         return np.array([[counts(chosen, known) for chosen, known in zip(*pair, strict=True)]
                          for pair in zip(self._chosen(outputs), self._known(target, outputs), strict=True)])
 
-    def numbers(self, counted: Int, loss: float) -> dict[str, float | None]:
-        """Return the numbers of `summary` from the counts of all images, (N, classes, 4)."""
-        found = [[rates(Counts(*of_class), empty=self.empty) for of_class in image] for image in counted.tolist()]
+    def summary(self, collected: Int, loss: float) -> dict[str, float | None]:
+        """Return the numbers of one validation: loss, and the means over images of Dice and IoU; None: not defined.
+
+        They are measured on the network's own grid, where a pixel of the truth is of a class if at least half of it
+        is covered; in original pixels an evaluation measures. Several classes: each image's number is the mean over
+        its classes without the background, and "dice/CLASS" is the mean over images.
+
+        Shape:
+            collected (N, classes, 4)
+        """
+        found = [[rates(Counts(*of_class), empty=self.empty) for of_class in image] for image in collected.tolist()]
         summary: dict[str, float | None] = {"loss": loss}
         for number in ("dice", "iou"):
             summary[number] = _mean([_mean([one[number] for one in image]) for image in found])
@@ -117,6 +113,23 @@ class SegmentationTask:
             return known
         indices = target.argmax(axis=1) if target.shape == outputs.shape else target
         return _masks(indices.reshape(len(outputs), *outputs.shape[2:]), len(self.classes))
+
+
+def loss_of(section: LossSection, *, classes: int) -> Loss:
+    """Return the loss that a config names, for so many output maps.
+
+    Raises:
+        UsageError: it is a loss of classes.
+    """
+    activation: Activation = "sigmoid" if classes == 1 else "softmax"
+    if section.name == "dice_bce":
+        return partial(dice_bce, activation=activation, dice_weight=section.dice_weight,
+                       bce_weight=section.bce_weight, form=section.form, over=section.over, smooth=section.smooth)
+    if section.name == "focal_tversky":
+        return partial(focal_tversky, activation=activation, alpha=section.missed, beta=section.false,
+                       gamma=section.tversky_gamma, form=section.form, over=section.over, smooth=section.smooth)
+    raise UsageError(f"loss.name must be dice_bce or focal_tversky for masks, got {section.name!r}",
+                     fix="loss.name: dice_bce")
 
 
 def _masks(indices: NDArray[Any], classes: int) -> Mask:
