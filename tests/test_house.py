@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tasks": BASE | {"metrics", "outcome", "losses", "data"},
     "engine": BASE | LOW | {"models", "losses", "tasks"},
     "report": BASE | {"metrics", "outcome", "data"},
-    "deploy": BASE | {"data", "outcome", "models", "weights"},
+    "deploy": BASE | {"data", "metrics", "outcome", "models", "weights"},
     "jobs": BASE | LOW | {"attention", "models", "losses", "tasks", "engine", "report", "deploy"},
     "compat": BASE | LOW | {"attention", "models", "losses", "tasks", "engine", "report", "deploy", "jobs"},
     "cli": BASE | {"data", "attention", "models", "weights", "deploy", "jobs", "outcome"},

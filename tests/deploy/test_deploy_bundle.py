@@ -13,6 +13,7 @@ from excite.deploy import bundle as module
 from excite.deploy.bundle import find_bundle, read_bundle, update_bundle, write_bundle
 from excite.errors import EnvironmentFault, ModelError, UsageError
 from excite.metrics.evaluation import evaluate
+from mask_bundles import mask_bundle
 
 FILES = {"weights.safetensors", "model.onnx", "bundle.json", "card.md", "bundle.sha256"}
 
@@ -75,7 +76,7 @@ def test_a_list_of_checksums_without_a_file_is_refused(folder: Path) -> None:
     ("views", "four", "views must be one or flip, got 'four'"),
     ("temperature", 0, "temperature must be a positive number, got 0"),
     ("temperature", "1", "temperature must be a positive number"),
-    ("task", "segmentation", "task must be classification"),
+    ("task", "regression", "task must be classification, segmentation, heads, got 'regression'"),
     ("preprocess", [], "preprocess must be a mapping"),
     ("model", {"name": "x", "num_classes": 5}, "5 outputs, but there are 3 classes"),
 ])
@@ -229,3 +230,51 @@ def test_the_card_tells_a_temperature_that_rests_on_little(folder: Path, count: 
     update_bundle(folder, temperature=1.7, provenance={"temperature": {"n": count}})
     card = (folder / "card.md").read_text()
     assert f"Calibrated on {count} validation images" in card and ("too few to trust" in card) == rough
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"classes": ()}, r"classes must be one text, got \[\]"),
+    ({"classes": ("head", "other")}, "classes must be one text"),
+    ({"task": "segmentation", "classes": ()}, "classes must be at least one text"),
+    ({"task": "segmentation", "classes": ("a", "a")}, "classes must be at least one text, all different"),
+    ({"thresholds": {"level": 1}}, "thresholds.level must be above 0 and below 1, got 1"),
+    ({"thresholds": {"level": True}}, "thresholds.level must be above 0"),
+    ({"thresholds": []}, "thresholds must be a mapping"),
+    ({"temperature": 1.5}, "temperature must be 1 for masks, got 1.5"),
+    ({"interval": {"level": 0.9}}, "an interval must have the numbers"),
+    ({"interval": {"level": 0.9, "quantile": -1, "base_mm": 1, "n": 9}}, "an interval must have"),
+    ({"interval": []}, "interval must be a mapping"),
+    ({"task": "segmentation", "interval": {"level": 0.9}}, "interval must be empty for segmentation"),
+])
+def test_a_mask_bundle_with_what_cannot_be_is_not_written(tmp_path: Path, changes: dict[str, object],
+                                                          message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        mask_bundle(tmp_path / "b", **changes)
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_bundle_from_before_masks_still_loads(folder: Path) -> None:
+    tree = json.loads((folder / "bundle.json").read_text())
+    del tree["interval"]
+    (folder / "bundle.json").write_text(json.dumps(tree))
+    seal(folder)
+    assert read_bundle(folder).interval == {} and read_bundle(folder).task == "classification"
+
+
+def test_the_card_of_masks_tells_level_interval_and_plain_numbers(tmp_path: Path) -> None:
+    rows = {"adf_mm": "2.290 [1.910, 2.740]", "dice": {"value": 0.9733, "low": 0.97, "high": 0.976, "note": None},
+            "hd_mm": "no interval"}
+    interval = {"level": 0.9, "quantile": 1.5, "base_mm": 2.0, "n": 40}
+    metrics = {"part": "test", "n": 150, "n_units": 90, "unit_kind": "examination", "metrics": rows, "notes": ["few"]}
+    card = (mask_bundle(tmp_path / "b", thresholds={"level": 0.45}, interval=interval, metrics=metrics) / "card.md"
+            ).read_text()
+    for text in ("| adf mm | 2.290 | 1.910, 2.740 |", "| dice | 0.973 | 0.970 to 0.976 |", "| hd mm | no interval |",
+                 "150 images, 90 units (examination)", "- few", "probability of 0.45 on",
+                 "truth of 90 % of new pictures like the 40", "fits an ellipse", "it does not judge the plane",
+                 "Research and education only", "not compared"):
+        assert text in card, text
+    assert "classes a picture belongs to" not in card
+    plain = mask_bundle(tmp_path / "c", task="segmentation", classes=("lesion",), metrics={"dice": "0.8 [0.7, 0.9]"})
+    text = (plain / "card.md").read_text()
+    assert "| dice | 0.8 | 0.7, 0.9 |" in text and "whether it is lesion" in text
+    assert "the bundle holds no evaluation" in (mask_bundle(tmp_path / "d") / "card.md").read_text()

@@ -114,15 +114,15 @@ def test_a_bad_file_is_reported_in_its_place_and_the_rest_is_done(bundle: Path, 
 
 def test_a_decoder_that_breaks_in_its_own_way_stops_nothing(bundle: Path, images: list[Path],
                                                             monkeypatch: pytest.MonkeyPatch) -> None:
-    from excite.deploy import runtime
-    whole = runtime.read
+    from excite.deploy import intake
+    whole = intake.read
 
     def broken(path: Path) -> object:
         if path == images[1]:
             raise RuntimeError("plugin text\nof three\nlines")
         return whole(path)
 
-    monkeypatch.setattr(runtime, "read", broken)
+    monkeypatch.setattr(intake, "read", broken)
     found = load(bundle)(images[:3])
     assert [type(one) for one in found] == [ClassPrediction, FailedPrediction, ClassPrediction]
     assert "RuntimeError: plugin text of three lines" in found[1].error

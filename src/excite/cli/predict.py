@@ -1,4 +1,4 @@
-"""`excite predict`: labels and probabilities for files, folders and tables."""
+"""`excite predict`: labels, masks or millimetres for files, folders and tables."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,16 +13,24 @@ def predict(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Images, folders, tables.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write a table: .csv or .jsonl.")] = None,
     features: Annotated[Path | None, typer.Option(help="Write one vector an image: .npz or .csv.")] = None,
+    masks: Annotated[Path | None, typer.Option(help="Folder for masks: PNG, 0 and 255, in the images' size.")] = None,
+    overlays: Annotated[Path | None, typer.Option(help="Folder for images with what was found drawn on them.")] = None,
+    spacing: Annotated[str | None, typer.Option(metavar="MM", help="Millimetres a pixel where nothing says it: one "
+                                                "number, or two, down and across.")] = None,
     views: Annotated[str | None, typer.Option(help="one, or flip: the mirror image too; the bundle's own "
                                                    "otherwise.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a batch.")] = 8,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images a batch; what is fastest otherwise.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores otherwise.")] = None,
     image_col: ImageCol = None,
     root: Root = None,
     layout: Layout = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")] = False,
 ) -> None:
-    """Predict the class of images with calibrated probabilities; without torch.
+    """Predict images: their class with calibrated probabilities, a mask, or a head in millimetres; without torch.
+
+    What is measured is measured in the images' own pixels, in millimetres where a table, the file or --spacing tells
+    the size of a pixel, and not at all otherwise. HC18's and BUSI's folders are read as what they are. With several
+    classes a mask holds the number of the class.
 
     A file that cannot be used is reported and the rest is done; the exit code is then 3. In a CSV file a text that
     a spreadsheet would run as a formula is written so that it does not (./=a.png for the file =a.png, an apostrophe in
@@ -32,8 +40,10 @@ def predict(
     Examples:
       excite predict runs/busi scan.png
       excite predict runs/busi/bundle images/ --out predictions.csv
+      excite predict runs/hc18 images/ --spacing 0.12 --overlays overlays --masks masks
       excite predict runs/busi table.csv --json --features vectors.npz
     """
+    from excite.cli.predicted import line_of, spacing_of
     from excite.cli.talk import emit, say
     from excite.data.sections import DataSection
     from excite.jobs.predict import predict as run_prediction
@@ -54,7 +64,7 @@ def predict(
         if used:
             tell()
         if used and not json and "error" not in found and out is None:
-            typer.echo(f"{found['probabilities'][found['label']]:.3f}  {found['label']:<16}  {found['file']}")
+            typer.echo(line_of(found))
 
     def tell(*, start: int = 0) -> None:
         for error in waiting[start:]:
@@ -64,15 +74,16 @@ def predict(
     columns = {"image_col": image_col, "root": root, "layout": layout}
     section = DataSection().model_copy(update={key: value for key, value in columns.items() if value is not None})
     to_file = out is not None and not json
-    done = run_prediction(bundle, inputs, out=out, features=features, columns=section, threads=threads,
-                          batch_size=batch_size, views=views, each=show, progress=spoken() if to_file else silent())
+    done = run_prediction(bundle, inputs, out=out, features=features, masks=masks, overlays=overlays,
+                          spacing=spacing_of(spacing), columns=section, threads=threads, batch_size=batch_size,
+                          views=views, each=show, progress=spoken() if to_file else silent())
     counted = ", ".join(f"{name} {count}" for name, count in sorted(done.counts.items()))
     tell(start=len(done.errors))  # only where no file could be used is anything left
     if used:
         say(f"{done.n - done.failed} predicted: {counted}" + (f"; {done.failed} failed" if done.failed else ""))
-    for file in (out, features):
+    for file in (out, features, masks, overlays):
         if file is not None:
             say(f"written: {file}")
     if used:
-        say(f"next: excite evaluate {bundle} --data TABLE  (a table with labels: how good is it here?)")
+        say(f"next: excite evaluate {bundle} --data TABLE  (a table with labels or masks: how good is it here?)")
     done.raise_failures(causes=json or not used)

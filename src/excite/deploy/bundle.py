@@ -7,58 +7,20 @@ import re
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from excite.deploy.card import DISCLAIMER, card
+from excite.deploy.card import card
+from excite.deploy.info import FORMAT_VERSION, BundleInfo, faults_of
 from excite.errors import EnvironmentFault, ModelError, UsageError
 from excite.registry import nearest
 
-FORMAT_VERSION = 1
+__all__ = ["BundleInfo", "find_bundle", "read_bundle", "update_bundle", "write_bundle"]
+
 WEIGHTS, ONNX, INFO, CARD, SUMS = "weights.safetensors", "model.onnx", "bundle.json", "card.md", "bundle.sha256"
 _HASHED = (WEIGHTS, ONNX, CARD)
 _ABSOLUTE = re.compile(r"^(?:/|[A-Za-z]:[\\/]|\\\\).*[\\/](?=[^\\/]+[\\/]?$)")
-
-
-@dataclass(frozen=True, kw_only=True)
-class BundleInfo:
-    """What bundle.json holds.
-
-    Args:
-        name: A name for the model, any text.
-        classes: Labels in the order of the network's outputs, any text.
-        model: Arguments of create_model: name, options, attention, dims, in_channels, num_classes; {} for a
-            network of the caller's own, which predicts but cannot be rebuilt.
-        preprocess: Preprocess.to_json().
-        views: "one", or "flip": the image and its mirror image.
-        temperature: Divides the logits before the softmax.
-        provenance: Data, weights, versions, recipe. Absolute paths are cut to their last part when written.
-        metrics: Evaluation.to_json() of the part it was tested on; {} where it was not.
-        parity: How far model.onnx is from the trained network on real images: Parity.to_json().
-        created: Date and time, ISO 8601.
-        sha256: Of every other file of the bundle; filled when written.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    preprocess: dict[str, Any]
-    model: dict[str, Any] = field(default_factory=dict)
-    task: str = "classification"
-    views: str = "one"
-    temperature: float = 1.0
-    thresholds: dict[str, float] = field(default_factory=dict)
-    provenance: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, Any] = field(default_factory=dict)
-    parity: dict[str, Any] = field(default_factory=dict)
-    created: str = ""
-    sha256: dict[str, str] = field(default_factory=dict)
-    disclaimer: str = DISCLAIMER
-    format_version: int = FORMAT_VERSION
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data for bundle.json."""
-        return asdict(self) | {"classes": list(self.classes)}
 
 
 def write_bundle(folder: Path, info: BundleInfo, *, weights: Path, onnx: Path) -> BundleInfo:
@@ -180,22 +142,7 @@ def _info(tree: Mapping[str, Any], *, where: Path) -> BundleInfo:
 
 def _check(info: BundleInfo, *, where: Path) -> None:
     """Raise where a field cannot be right: what predicts relies on these."""
-    faults = []
-    names = info.classes
-    if len(names) < 2 or len(set(names)) < len(names) or not all(isinstance(one, str) for one in names):
-        faults.append(f"classes must be at least two different texts, got {list(names)!r}")
-    if info.task != "classification":
-        faults.append(f"task must be classification, got {info.task!r}")
-    if info.views not in ("one", "flip"):
-        faults.append(f"views must be one or flip, got {info.views!r}")
-    if isinstance(info.temperature, bool) or not isinstance(info.temperature, (int, float)) \
-            or not 0 < info.temperature < float("inf"):
-        faults.append(f"temperature must be a positive number, got {info.temperature!r}")
-    for name in ("model", "preprocess", "thresholds", "provenance", "metrics", "parity", "sha256"):
-        if not isinstance(getattr(info, name), dict):
-            faults.append(f"{name} must be a mapping, got {getattr(info, name)!r}")
-    if isinstance(info.model, dict) and info.model.get("num_classes", len(names)) != len(names):
-        faults.append(f"the network has {info.model['num_classes']} outputs, but there are {len(names)} classes")
+    faults = faults_of(info)
     if faults:
         raise ModelError(f"bundle.json cannot be used: {'; '.join(faults)}", where=where, fix=_AGAIN)
 

@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from excite.deploy.card_masks import levels, limits, measured, what
+from excite.deploy.card_text import row_of, text_of
+
 DISCLAIMER = "Research and education only; not a medical device."
 _UNPROVEN = "not shown to be better than always answering"  # the evaluation's note that has to be read first
 _TRUSTED = 100  # validation images below which a temperature is too rough
@@ -11,13 +14,16 @@ _SHOWN = ("balanced_accuracy", "auroc_macro", "accuracy", "f1_macro", "kappa", "
 
 def card(info: Mapping[str, Any]) -> str:
     """Return card.md for the plain data of a bundle.json."""
-    parts = [f"# {_text(info['name'])}", f"**{info['disclaimer']}**", *_what(info), *_data(info), *_measured(info),
-             *_images(info), *_probabilities(info), *_network(info), *_limits(info), *_licence(info)]
+    masks = info["task"] != "classification"
+    own = ([*what(info), *_data(info), *measured(info), *_images(info), *levels(info), *_network(info), *limits(info)]
+           if masks else [*_what(info), *_data(info), *_measured(info), *_images(info), *_probabilities(info),
+                          *_network(info), *_limits(info)])
+    parts = [f"# {text_of(info['name'])}", f"**{info['disclaimer']}**", *own, *_licence(info)]
     return "\n\n".join(parts) + "\n"
 
 
 def _what(info: Mapping[str, Any]) -> list[str]:
-    classes = "\n".join(f"- {_text(name)}" for name in info["classes"])
+    classes = "\n".join(f"- {text_of(name)}" for name in info["classes"])
     return ["## What it does",
             f"Tells which of {len(info['classes'])} classes a picture belongs to; exactly one class a picture.\n"
             f"Made {info['created'] or 'at an unknown time'}.", classes]
@@ -33,21 +39,22 @@ def _measured(info: Mapping[str, Any]) -> list[str]:
     if not found.get("metrics"):
         return ["## How good it is", "Not measured: the bundle holds no evaluation."]
     lines = ["| measure | value | 95 % interval |", "|---|---|---|"]
-    lines += [_row(name.replace("_", " "), found["metrics"][name]) for name in _SHOWN if name in found["metrics"]]
-    lines += [_row(f"recall of {_text(name)}", one["recall"]) for name, one in found.get("per_class", {}).items()
+    lines += [row_of(name.replace("_", " "), found["metrics"][name]) for name in _SHOWN if name in found["metrics"]]
+    lines += [row_of(f"recall of {text_of(name)}", one["recall"]) for name, one in found.get("per_class", {}).items()
               if "recall" in one]
     said = (f"Measured on the {found['part']} part: {found['n']} images, {found['n_units']} units "
             f"({found['unit_kind']});")
     remarks = found.get("notes", ())
-    first = [f"**Beware: {_text(note)}.**" for note in remarks if note.startswith(_UNPROVEN)]
-    notes = [f"- {_text(note)}" for note in remarks if not note.startswith(_UNPROVEN)]
+    first = [f"**Beware: {text_of(note)}.**" for note in remarks if note.startswith(_UNPROVEN)]
+    notes = [f"- {text_of(note)}" for note in remarks if not note.startswith(_UNPROVEN)]
     return ["## How good it is", *first, f"{said} intervals from a bootstrap over these units.", "\n".join(lines),
             *(["\n".join(notes)] if notes else [])]
 
 
 def _images(info: Mapping[str, Any]) -> list[str]:
+    outputs = "probabilities" if info["task"] == "classification" else "outputs"
     views = {"one": "The picture is looked at once.",
-             "flip": "The picture and its mirror image are looked at and their probabilities averaged."}
+             "flip": f"The picture and its mirror image are looked at and their {outputs} averaged."}
     return ["## What it does to a picture first", *_list(info["preprocess"]), views[info["views"]]]
 
 
@@ -72,11 +79,21 @@ def _network(info: Mapping[str, Any]) -> list[str]:
     lines = _list(info["model"]) if info["model"] else ["A network of the caller's own."]
     if parity:
         lines.append(f"model.onnx against the trained network on {parity['n']} real images: largest difference "
-                     f"{parity['max_abs']:.2g} ({parity['max_rel']:.2g} of the largest output), "
-                     f"{parity['agreement']:.1%} equal labels.")
+                     f"{parity['max_abs']:.2g} ({parity['max_rel']:.2g} of the largest output), {_agreement(parity)}.")
     else:
         lines.append("model.onnx was not compared with the trained network.")
     return ["## Network", *lines]
+
+
+def _agreement(parity: Mapping[str, Any]) -> str:
+    """Return in words how far the two networks' answers agree."""
+    if "dice" not in parity:
+        return f"{parity['agreement']:.1%} equal labels"
+    said = f"masks equal to a Dice of {parity['dice']:.6f}"
+    if parity.get("hc") is not None:
+        said += f", circumferences to {parity['hc']:.2g} {parity['hc_unit']}"
+    sizes = ", ".join(parity.get("sizes") or ())
+    return said + (f"; the same outputs at {sizes} pixels" if sizes else "; other sizes it does not take")
 
 
 def _limits(info: Mapping[str, Any]) -> list[str]:
@@ -93,35 +110,19 @@ def _licence(info: Mapping[str, Any]) -> list[str]:
     if not isinstance(weights, Mapping):
         said = {None: "The bundle does not say what they were trained from.",
                 "none": "Trained from random values: what holds for the training data holds for them."}
-        return ["## Licence of the weights", said.get(weights) or _text(weights)]
+        return ["## Licence of the weights", said.get(weights) or text_of(weights)]
     return ["## Licence of the weights",
-            f"They started from weights under: {_text(weights.get('licence') or 'a licence that was not stated')}.",
+            f"They started from weights under: {text_of(weights.get('licence') or 'a licence that was not stated')}.",
             *_list(weights)]
 
 
 def _list(values: Mapping[str, Any]) -> list[str]:
-    return ["\n".join(f"- {_text(key)}: {_value(value)}" for key, value in values.items())]
+    return ["\n".join(f"- {text_of(key)}: {_value(value)}" for key, value in values.items())]
 
 
 def _value(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{_text(key)} {_value(one)}" for key, one in value.items()) or "none"
+        return ", ".join(f"{text_of(key)} {_value(one)}" for key, one in value.items()) or "none"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(_value(one) for one in value) or "none"
-    return f"{value:.6g}" if isinstance(value, float) else _text(value)
-
-
-def _row(name: str, one: Mapping[str, Any]) -> str:
-    if one["value"] is None:
-        return f"| {name} | not defined | {_text(one.get('note') or '')} |"
-    low, high = one.get("low"), one.get("high")
-    interval = "not defined" if low is None or high is None else f"{low:.3f} to {high:.3f}"
-    return f"| {name} | {one['value']:.3f} | {interval} |"
-
-
-def _text(value: object) -> str:
-    """Return any text so that Markdown and HTML show it and do not obey it."""
-    text = " ".join(str(value).split())
-    for mark in "\\`*_[]<>|#":
-        text = text.replace(mark, f"\\{mark}" if mark not in "<>" else {"<": "&lt;", ">": "&gt;"}[mark])
-    return text
+    return f"{value:.6g}" if isinstance(value, float) else text_of(value)

@@ -41,6 +41,28 @@ class Shipped(nn.Module):
         return self.model.classifier(features), features  # type: ignore[operator]
 
 
+class ShippedMaps(nn.Module):
+    """What leaves the house of a network for masks: its logits, one map a class, whatever its forward gives.
+
+    Shape:
+        (N, C, H, W) -> (N, K, H, W)
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits."""
+        return logits_of(self.model, images)
+
+
+def logits_of(model: nn.Module, images: Tensor) -> Tensor:
+    """Return a network's logits: its forward, but its `logits` where it was told to give probabilities."""
+    found: Tensor = model.logits(images) if getattr(model, "gives", "logits") != "logits" else model(images)  # type: ignore[operator]
+    return found
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Put every module in eval mode, and each back in its own afterwards: a frozen BatchNorm stays frozen."""
@@ -53,33 +75,56 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def export(model: nn.Module, file: Path, *, size: int, channels: int) -> Path:
-    """Write `model` as ONNX: input "images" (batch, channels, size, size), outputs "logits" and "features".
+def export(model: nn.Module, file: Path, *, size: int | tuple[int, int], channels: int, maps: bool = False) -> Path:
+    """Write `model` as ONNX: input "images" (batch, channels, height, width), outputs "logits" and "features".
 
     One file, any batch, BatchNorm folded into the convolutions, operator set OPSET; names of files, folders and
     modules are taken out. Checked with onnx.checker.
 
+    Args:
+        size: Of the input: a side, or height and width.
+        maps: A network for masks: one output "logits" (batch, classes, height, width), height and width any, unless
+            the network itself takes only some sizes: then this one.
+
     Raises:
         ModelError: the network cannot be exported; the operator or line that stopped it is named.
     """
-    example = torch.rand(2, channels, size, size)
+    height, width = (size, size) if isinstance(size, int) else size
+    example = torch.rand(2, channels, height, width)
     device = next((one.device for one in model.parameters()), torch.device("cpu"))
+    batch: dict[int, object] = {0: torch.export.Dim("batch", min=1, max=65536)}
     with evaluating(model), _quiet():
+        wrapped = (ShippedMaps(model) if maps else Shipped(model)).eval().to(device)
         try:
-            program = torch.onnx.export(
-                Shipped(model).eval().to(device), (example.to(device),), dynamo=True, opset_version=OPSET,
-                input_names=["images"], output_names=["logits", "features"], verbose=False, external_data=False,
-                dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1, max=65536)}})
+            graph = _traced(wrapped, example.to(device), maps, batch | {2: torch.export.Dim("height", min=1),
+                                                                        3: torch.export.Dim("width", min=1)}
+                            if maps else batch)
         except Exception as fault:  # the exporter's own kinds share no base class
-            raise ModelError("the network cannot be exported to ONNX", why=" ".join(str(fault).split())[:300],
-                             fix="use operations that torch.export can trace: no branches on values") from fault
-        if program is None:
-            raise ModelError("the network cannot be exported to ONNX", why="the exporter returned nothing")
-        graph = program.model_proto
+            if not maps:
+                raise _refused(fault) from fault
+            try:
+                graph = _traced(wrapped, example.to(device), maps, batch)
+            except Exception as other:
+                raise _refused(other) from other
     _strip(graph)
     onnx.checker.check_model(graph, full_check=True)
     file.write_bytes(graph.SerializeToString())
     return file
+
+
+def _traced(model: nn.Module, example: Tensor, maps: bool, shapes: dict[int, object]) -> ModelProto:
+    program = torch.onnx.export(
+        model, (example,), dynamo=True, opset_version=OPSET, input_names=["images"], verbose=False,
+        output_names=["logits"] if maps else ["logits", "features"], external_data=False,
+        dynamic_shapes={"images": shapes})
+    if program is None:
+        raise RuntimeError("the exporter returned nothing")
+    return program.model_proto
+
+
+def _refused(fault: Exception) -> ModelError:
+    return ModelError("the network cannot be exported to ONNX", why=" ".join(str(fault).split())[:300],
+                      fix="use operations that torch.export can trace: no branches on values")
 
 
 @contextmanager

@@ -4,7 +4,7 @@ Noise is no test: a network hardly sees it, and the two agree on it while they d
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from excite.deploy.export import Shipped, evaluating
-from excite.deploy.runtime import Predictor, open_session
+from excite.deploy.intake import Ready
+from excite.deploy.runtime import Predictor
+from excite.deploy.session import open_session
 from excite.errors import ExciteError, ParityError, UsageError
 from excite.machine import usable_cores
 from excite.progress import Progress, silent
@@ -110,23 +112,29 @@ def compare(trained: Sequence[Float], shipped: Sequence[Float], names: Sequence[
     return found
 
 
-def same_input(predictor: Predictor, files: Sequence[Path], images: Float) -> None:
+def same_input(predictor: Predictor, files: Sequence[Path], images: Float) -> list[Ready]:
     """Check that the bundle prepares the files as the training did: most lost accuracy after an export is lost here.
+
+    Returns what it makes of them.
 
     Raises:
         ParityError: it makes other pixels of a file, or cannot read it.
     """
+    found = []
     for file, expected in zip(files, images, strict=True):
         try:
-            got, _ = predictor.prepare(file)
+            ready = predictor.intake.take(file)
         except ExciteError as fault:
             raise ParityError("the bundle cannot prepare an image of the training", why=fault.message()) from None
+        got = ready.image if ready.image is not None else np.zeros(0, np.float32)
         far = float(np.abs(got - expected).max()) if got.shape == expected.shape else float("inf")
         if not far <= INPUT_LIMIT:
             raise ParityError("the bundle prepares an image otherwise than the training did", where=file,
                               why=f"shape {got.shape} against {expected.shape}, pixels differ by up to {far:.3g}, "
                                   f"limit {INPUT_LIMIT:g}",
                               fix="the file changed since, or the network was trained with another preprocessing")
+        found.append(replace(ready, image=None))
+    return found
 
 
 def _relative(a: Float, b: Float) -> float:

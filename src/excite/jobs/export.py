@@ -1,6 +1,7 @@
 """Export again: the weights of a run or bundle to ONNX with this version of torch, proved on real images."""
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,8 +24,8 @@ from excite.deploy.bundle import WEIGHTS, BundleInfo, find_bundle, read_bundle
 from excite.deploy.ship import export_bundle
 from excite.errors import DataError, ModelError, UsageError
 from excite.jobs import run_folder as files_of_run
+from excite.jobs.asked import Asked, gather
 from excite.jobs.environment import versions
-from excite.jobs.predict import gather
 from excite.models.classifier import create_model
 from excite.progress import Progress, silent
 
@@ -46,13 +47,14 @@ def export_again(source: Path, out: Path, *, data: Sequence[Path] = (), images: 
     folder = find_bundle(source)
     info = read_bundle(folder)
     model = rebuild(info, folder / WEIGHTS)
-    files = _spread(_files(source, folder, data), images)
+    some = _spread(_files(source, folder, data), images)
     preprocess = Preprocess.from_json(info.preprocess)
-    prepared = [_prepared(preprocess, file) for file in files]
+    prepared = [_prepared(preprocess, one.path) for one in some]
     provenance = info.provenance | {"exported_again": {"date": datetime.now(UTC).isoformat(timespec="seconds"),
                                                        "versions": versions()}}
     return export_bundle(model, out, info=replace(info, provenance=provenance), images=np.stack(prepared),
-                         files=files, progress=progress or silent())
+                         files=[one.path for one in some], spacings=[one.spacing for one in some],
+                         progress=progress or silent())
 
 
 def rebuild(info: BundleInfo, weights: Path) -> nn.Module:
@@ -69,8 +71,10 @@ def rebuild(info: BundleInfo, weights: Path) -> nn.Module:
     plan = options.pop("attention", None)
     attention = None if plan is None else AttentionPlan(**{key: _tuples(value) for key, value in plan.items()})
     name, extra = options.pop("name"), options.pop("options", {})
-    model: nn.Module = create_model(name, attention=attention, **options,
-                                    **{key: _tuples(value) for key, value in extra.items()})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # what there is to say of a network was said when it was trained
+        model: nn.Module = create_model(name, attention=attention, **options,
+                                        **{key: _tuples(value) for key, value in extra.items()})
     try:
         state = load_file(weights)
     except (SafetensorError, OSError) as fault:
@@ -88,28 +92,28 @@ def rebuild(info: BundleInfo, weights: Path) -> nn.Module:
     return model.eval()
 
 
-def _files(source: Path, folder: Path, data: Sequence[Path]) -> list[Path]:
+def _files(source: Path, folder: Path, data: Sequence[Path]) -> list[Asked]:
     if data:
         found = list(gather(data, DataSection()))
-        lost = [one.error for one in found if not isinstance(one, Path)]
+        lost = [one.error for one in found if not isinstance(one, Asked)]
         if lost or not found:
             raise DataError("the images to prove the export on cannot be used", where=", ".join(map(str, data)),
                             why="; ".join(lost[:3]) or "there are none", fix="name files, a folder or a clean table")
-        return [one for one in found if isinstance(one, Path)]
+        return [one for one in found if isinstance(one, Asked)]
     run = folder.parent if (folder.parent / files_of_run.SPLIT).is_file() else source
     if not (run / files_of_run.SPLIT).is_file():
         raise UsageError("a bundle alone has no images to prove the export on", where=source,
                          fix="name some with --data FOLDER, or export from the run folder")
-    manifest = read_manifest(DataSection(table=run / files_of_run.MANIFEST))
+    manifest = read_manifest(DataSection(table=run / files_of_run.MANIFEST, layout="table"), labelled=False)
     split = Split.from_json(json.loads((run / files_of_run.SPLIT).read_text(encoding="utf-8")))
-    return [manifest.path(manifest.rows[row]) for row in split.val]
+    return [Asked(path=manifest.path(manifest.rows[row]), spacing=manifest.rows[row].spacing) for row in split.val]
 
 
 def _prepared(preprocess: Preprocess, file: Path) -> NDArray[np.float32]:
     return preprocess(read(file).image)
 
 
-def _spread(files: list[Path], count: int) -> list[Path]:
+def _spread(files: list[Asked], count: int) -> list[Asked]:
     """Return `count` of `files` at equal distances: tables are often sorted by class."""
     if len(files) <= count:
         return files

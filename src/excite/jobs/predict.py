@@ -1,20 +1,24 @@
-"""Predict: a bundle, and files, folders and tables of images, to labels with probabilities. Without torch."""
+"""Predict: a bundle, and files, folders and tables of images, to labels, masks or millimetres. Without torch."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from excite.data.manifest import scan_manifest
 from excite.data.readers.image import IMAGE_SUFFIXES
 from excite.data.sections import DataSection
-from excite.deploy.runtime import BATCH, Predictor
+from excite.deploy.runtime import Predictor
 from excite.errors import DataError, UsageError
+from excite.jobs.asked import Asked, gather
+from excite.jobs.prediction_columns import columns_of
+from excite.jobs.prediction_pictures import Pictures
 from excite.jobs.prediction_table import Prediction, check_endings, opened
-from excite.outcome.prediction import FailedPrediction
+from excite.outcome.heads import HeadPrediction
+from excite.outcome.masks import MaskPrediction
+from excite.outcome.prediction import ClassPrediction, FailedPrediction
 from excite.progress import Progress, silent
 
-TABLES = (".csv", ".tsv", ".parquet", ".xlsx")
+__all__ = ["Predicted", "Prediction", "predict"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +28,7 @@ class Predicted:
     Args:
         n: Files asked for.
         failed: Those that could not be used; the first ones are in `errors`.
-        counts: Files of each label.
+        counts: Files of each label, or with and without what was looked for.
     """
 
     n: int
@@ -48,23 +52,30 @@ class Predicted:
 
 
 def predict(bundle: str | Path, inputs: Sequence[str | Path], *, out: Path | None = None, features: Path | None = None,
-            columns: DataSection | None = None, threads: int | None = None, batch_size: int = BATCH,
+            masks: Path | None = None, overlays: Path | None = None, spacing: tuple[float, ...] | None = None,
+            columns: DataSection | None = None, threads: int | None = None, batch_size: int | None = None,
             views: str | None = None, each: Callable[[Prediction], None] | None = None,
             progress: Progress | None = None) -> Predicted:
     """Predict every image of `inputs`, in order, and write what is asked for.
 
     Args:
         bundle: A bundle folder, or a run folder.
-        inputs: Image files, folders (searched with their subfolders) and tables.
+        inputs: Image files, folders (searched with their subfolders, or read as the public data set that they are)
+            and tables.
         out: A .csv or .jsonl file of predictions.
         features: A .npz or .csv file with one feature vector an image.
+        masks: A folder for masks in the images' own size.
+        overlays: A folder for images with what was found drawn on them.
+        spacing: Millimetres a pixel, down and to the right or one number, of images of which neither a table nor their
+            file says it.
         columns: How to read tables: image column, root, layout.
+        batch_size: Images that the network takes at once; None: what is fastest.
         views: "one" or "flip" in place of the bundle's own.
         each: Called with every prediction.
 
     Raises:
-        ModelError: the bundle cannot be used. UsageError: an output would overwrite an input.
-        DataError: there is nothing to predict, or a table cannot be read.
+        ModelError: the bundle cannot be used. UsageError: an output would overwrite an input, or the bundle's network
+            gives no such output. DataError: there is nothing to predict, or a table cannot be read.
     """
     progress = progress or silent()
     check_endings(out, features)
@@ -72,67 +83,62 @@ def predict(bundle: str | Path, inputs: Sequence[str | Path], *, out: Path | Non
         if file is not None and any(file.resolve() == Path(one).resolve() for one in inputs):
             raise UsageError("an input would be overwritten", where=file, fix="write to another file")
     predictor = Predictor(bundle, threads=threads, views=views)
+    info, drawn = predictor.info, masks is not None or overlays is not None
+    if drawn and not info.of_masks:
+        raise UsageError("masks and overlays must come from a network for masks, this one tells classes",
+                         where=predictor.folder, fix="leave them out")
     wanted = list(gather(inputs, columns or DataSection()))
     if not wanted:
         raise DataError("there is no image to predict", where=", ".join(map(str, inputs)),
                         why=f"image files end in {', '.join(sorted(IMAGE_SUFFIXES))}")
+    found = predictor.predict((one.path for one in wanted if isinstance(one, Asked)), batch_size=batch_size,
+                              features=features is not None, maps=drawn, spacing=spacing,
+                              spacings=[one.spacing for one in wanted if isinstance(one, Asked)])
+    pictures = Pictures([one.path if isinstance(one, Asked) else None for one in wanted], masks=masks,
+                        overlays=overlays, level=info.level,
+                        value_range=(predictor.preprocess.low, predictor.preprocess.high)) if drawn else None
     counts: Counter[str] = Counter()
     errors: list[str] = []
     failed = 0
-    with opened(out, features, predictor.info.classes) as writers:
-        for done, one in enumerate(_in_order(predictor, wanted, batch_size, features is not None), start=1):
+    with opened(out, features, columns_of(info)) as writers:
+        for place, one in enumerate(_in_order(wanted, found)):
+            if pictures is not None:
+                one = pictures.add(one, place)
             if isinstance(one, FailedPrediction):
                 failed += 1
                 errors += [one.error] if len(errors) < 3 else []
             else:
-                counts[one.label] += 1
+                counts[_counted(one)] += 1
+            one = _without_maps(one)
             for writer in writers:
                 writer.add(one)
             if each is not None:
                 each(one)
-            progress.step("predict", done, len(wanted))
+            progress.step("predict", place + 1, len(wanted))
     return Predicted(n=len(wanted), failed=failed, errors=tuple(errors), counts=dict(counts))
 
 
-def gather(inputs: Iterable[str | Path], columns: DataSection) -> Iterator[Path | FailedPrediction]:
-    """Yield the image files that `inputs` name, in order; what cannot be one is yielded as failed."""
-    for text in inputs:
-        path = Path(text)
-        if path.is_dir():
-            yield from images_below(path)
-        elif "#" not in path.name and not path.exists():
-            yield FailedPrediction(file=str(path), error=f"{path}: does not exist: check the path")
-        elif path.suffix.lower() in TABLES:
-            yield from _rows(columns.model_copy(update={"table": path}))
-        else:
-            yield path
-
-
-def images_below(folder: Path) -> list[Path]:
-    """Return the image files in a folder and its subfolders, sorted; hidden ones are left out."""
-    return sorted(path for path in folder.rglob("*")
-                  if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
-                  and not any(part.startswith(".") for part in path.relative_to(folder).parts))
-
-
-def _rows(section: DataSection) -> Iterator[Path | FailedPrediction]:
-    """Yield the images of a table; a row that names none is yielded as failed."""
-    manifest, faults = scan_manifest(section, labelled=False)
-    readable = {row.line for row in manifest.rows}
-    lost = {fault.row: fault for fault in faults if fault.severity == "error" and fault.row not in readable}
-    rows = {row.line: row for row in manifest.rows}
-    for line in sorted([*rows, *lost], key=lambda line: line or 0):
-        if line in rows:
-            yield manifest.path(rows[line])
-        else:
-            at = f"{section.table} line {line}" if line is not None else str(section.table)
-            yield FailedPrediction(file=at, error=f"{at}: {lost[line].message}")
-
-
-def _in_order(predictor: Predictor, wanted: Sequence[Path | FailedPrediction], batch_size: int,
-              features: bool) -> Iterator[Prediction]:
-    """Yield a prediction for each of `wanted`, failed ones in their places."""
-    found = predictor.predict((one for one in wanted if isinstance(one, Path)), batch_size=batch_size,
-                              features=features)
+def _in_order(wanted: Sequence[Asked | FailedPrediction], found: Iterator[Prediction]) -> Iterator[Prediction]:
+    """Yield a prediction for each of `wanted`, failed ones in their places, with what is to be said of their rows."""
     for one in wanted:
-        yield one if isinstance(one, FailedPrediction) else next(found)
+        if isinstance(one, FailedPrediction):
+            yield one
+            continue
+        prediction = next(found)
+        if one.notes and not isinstance(prediction, FailedPrediction):
+            prediction = replace(prediction, notes=(*one.notes, *prediction.notes))
+        yield prediction
+
+
+def _counted(one: ClassPrediction | HeadPrediction | MaskPrediction) -> str:
+    """Return under which word a prediction is counted."""
+    if isinstance(one, ClassPrediction):
+        return one.label
+    if isinstance(one, HeadPrediction):
+        return "no head" if one.ellipse is None else "head" if one.hc_mm is not None else "head without mm"
+    return "found" if one.area_px else "nothing found"
+
+
+def _without_maps(one: Prediction) -> Prediction:
+    """Return a prediction without its probabilities, which are written: a thousand of them fill the memory."""
+    return replace(one, probabilities=None) if isinstance(one, HeadPrediction | MaskPrediction) else one

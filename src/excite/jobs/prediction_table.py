@@ -1,13 +1,8 @@
-"""Predictions as files: CSV for a spreadsheet, JSON lines for a program, feature vectors for data mining.
-
-A spreadsheet runs a cell that begins with =, +, - or @ as a formula. In CSV such a file name gets "./" in front, which
-is the same file, and other text an apostrophe; a class whose name begins so, or is that of a fixed column, has the
-column p(NAME). JSON lines hold every text as it is.
-"""
+"""Predictions as files: CSV for a spreadsheet, JSON lines for a program, feature vectors for data mining."""
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -16,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from excite.errors import EnvironmentFault, UsageError
+from excite.jobs.prediction_columns import Columns, cell
+from excite.outcome.anything import Prediction
 from excite.outcome.prediction import ClassPrediction, FailedPrediction
 
-FIXED = ("file", "label", "probability", "error")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-Prediction = ClassPrediction | FailedPrediction
+__all__ = ["Prediction", "cell", "check_endings", "opened"]
 
 
 class Writer(Protocol):
@@ -31,22 +26,20 @@ class Writer(Protocol):
 
 
 class CsvTable:
-    """file, label, probability, one column a class, error; UTF-8, comma, LF."""
+    """One row an image, one column a number; UTF-8, comma, LF."""
 
-    def __init__(self, file: Path, classes: Sequence[str]) -> None:
-        self.classes = tuple(classes)
+    def __init__(self, file: Path, columns: Columns) -> None:
+        self.columns = columns
         self._stream = file.open("w", encoding="utf-8", newline="")
         self._writer = csv.writer(self._stream, lineterminator="\n")
-        self._writer.writerow([*FIXED[:3], *map(column, classes), FIXED[3]])
+        self._writer.writerow(["file", *columns.header, "error"])
 
     def add(self, one: Prediction) -> None:
-        """Write one row; a probability has 6 digits."""
+        """Write one row."""
         if isinstance(one, FailedPrediction):
-            self._writer.writerow([cell(one.file, path=True), "", "", *("" for _ in self.classes), cell(one.error)])
-            return
-        values = [f"{one.probabilities[name]:.6f}" for name in self.classes]
-        self._writer.writerow([cell(one.file, path=True), cell(one.label), f"{one.probabilities[one.label]:.6f}",
-                               *values, ""])
+            self._writer.writerow([cell(one.file, path=True), *("" for _ in self.columns.header), cell(one.error)])
+        else:
+            self._writer.writerow([cell(one.file, path=True), *self.columns.row(one), ""])
 
     def close(self) -> None:
         """End the file."""
@@ -97,7 +90,7 @@ class Features:
 
 
 @contextmanager
-def opened(out: Path | None, features: Path | None, classes: Sequence[str]) -> Iterator[list[Writer]]:
+def opened(out: Path | None, features: Path | None, columns: Columns) -> Iterator[list[Writer]]:
     """Open the files that are asked for; each appears under its name when all is done, none half written.
 
     Raises:
@@ -115,7 +108,7 @@ def opened(out: Path | None, features: Path | None, classes: Sequence[str]) -> I
                 if file is features:
                     writers.append(Features(aside, kind=file.suffix.lower()))
                 elif file.suffix.lower() == ".csv":
-                    writers.append(CsvTable(aside, classes))
+                    writers.append(CsvTable(aside, columns))
                 else:
                     writers.append(JsonLines(aside))
         yield list(writers)
@@ -139,15 +132,3 @@ def check_endings(out: Path | None, features: Path | None) -> None:
                              fix=f"{file.stem}{known[0]}")
     if out is not None and features is not None and out.resolve() == features.resolve():
         raise UsageError("--out and --features name the same file", where=out, fix="name two files")
-
-
-def column(name: str) -> str:
-    """Return the header of a class's column."""
-    return f"p({name})" if name in FIXED or name.startswith(_FORMULA) else name
-
-
-def cell(text: str, *, path: bool = False) -> str:
-    """Return text that no spreadsheet runs as a formula."""
-    if not text.startswith(_FORMULA):
-        return text
-    return f"./{text}" if path else f"'{text}"

@@ -1,7 +1,10 @@
 """What is said of one picture of a fetal head: where it is, how large, how far off that may be, or why nothing is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from excite.ellipse import Ellipse
 
@@ -19,6 +22,8 @@ class HeadPrediction:
         interval_mm: Lower and upper end around `hc_mm`, where it is known how far off such a number may be.
         ellipse: In pixels, whole coordinates at pixel centres; None where no head was found.
         notes: What has to be known to trust it, each a sentence.
+        spread_mm: How far views of the image, levels of the map and the outline itself disagree on `hc_mm`.
+        probabilities: Of the head, (H, W) in pixels of the original image, where they were asked for.
     """
 
     file: str
@@ -29,6 +34,8 @@ class HeadPrediction:
     interval_mm: tuple[float, float] | None = None
     ellipse: Ellipse | None = None
     notes: tuple[str, ...] = ()
+    spread_mm: float | None = None
+    probabilities: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; every key is there, null where nothing can be said, and notes where there are any."""
