@@ -11,7 +11,7 @@ from excite.cli.talk import emit, say
 
 def evaluate(
     source: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="Run folder, or bundle (then with --data).")],
-    data: Annotated[Path | None, typer.Option(help="Another table or folder with labels.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Another table or folder, with labels or masks.")] = None,
     split: Annotated[str | None, typer.Option(help="train, val or test; test for a run, every row of --data.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for evaluation.json and the table of "
                                                                  "predictions; the run folder otherwise.")] = None,
@@ -20,6 +20,7 @@ def evaluate(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores otherwise.")] = None,
     resamples: Annotated[int, typer.Option(min=1, help="Of the bootstrap.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    tolerance: Annotated[float, typer.Option(min=0, help="Of the surface Dice of masks, mm.")] = 1.0,
     root: Root = None,
     image_col: ImageCol = None,
     label_col: LabelCol = None,
@@ -32,14 +33,16 @@ def evaluate(
 ) -> None:
     """Measure a trained network on its own test part, or on another table; without torch.
 
-    Intervals are 95 %, from a bootstrap over patients (or what else the units are). What is not defined is said to be
-    so. Files that cannot be used are listed, the rest is evaluated, and the exit code is then 3.
+    A classifier is measured by the labels, a network for masks by the masks, in the pixels of the original images;
+    heads in millimetres besides, where the pixel size is known. Intervals are 95 %, from a bootstrap over patients (or
+    what else the units are). What is not defined is said to be so. Files that cannot be used are listed, the rest is
+    evaluated, and the exit code is then 3.
 
     \b
     Examples:
       excite evaluate runs/busi
       excite evaluate runs/busi/bundle --data other.csv --patient-col patient_id --out other-hospital
-      excite evaluate runs/busi --split val --json
+      excite evaluate runs/hc18 --split val --json
     """
     from excite.data.sections import DataSection
     from excite.jobs.evaluate import evaluate as run_evaluation
@@ -49,7 +52,7 @@ def evaluate(
                "group_col": group_col, "patient_from": patient_from, "layout": layout, "existing_only": existing_only}
     section = DataSection().model_copy(update={key: value for key, value in options.items() if value is not None})
     found = run_evaluation(source, data, split, out=out, columns=section, threads=threads, views=views,
-                           resamples=resamples, seed=seed, progress=spoken())
+                           tolerance_mm=tolerance, resamples=resamples, seed=seed, progress=spoken())
     if json:
         emit(found.to_json())
     else:

@@ -22,7 +22,7 @@ from excite.progress import Progress
 from excite.registry import nearest
 
 SHOWN = 5
-HARMLESS = {"missing-mask", "bad-spacing"}  # faults of a row that an evaluation does not meet
+HARMLESS = {"missing-mask", "bad-spacing"}  # faults of a row that an evaluation of labels does not meet
 OF_SPLIT = {"unknown-split", "empty-split"}
 
 
@@ -32,7 +32,8 @@ class Part:
 
     Args:
         name: "test", or what the table is called.
-        rows: With labels; those that cannot be used are left out.
+        root: Folder that paths of images and masks start from.
+        rows: With labels, or masks; those that cannot be used are left out.
         paths: Of their images.
         units: What each row belongs to.
         unit_kind: What a unit is.
@@ -41,6 +42,7 @@ class Part:
     """
 
     name: str
+    root: Path
     rows: tuple[Row, ...]
     paths: tuple[Path, ...]
     units: tuple[str, ...]
@@ -54,15 +56,20 @@ def is_run(path: Path) -> bool:
     return (path / files.SPLIT).is_file()
 
 
-def part_of_run(run: Path, name: str) -> Part:
+def part_of_run(run: Path, name: str, *, masks: bool = False) -> Part:
     """Return a part of a run's own data.
+
+    Args:
+        run: Folder.
+        name: "train", "val" or "test".
+        masks: The truth of a row is its mask, not its label.
 
     Raises:
         UsageError: there is no such part. DataError: it is empty. EnvironmentFault: the run's files do not agree.
     """
     if name not in PARTS:
         raise UsageError(f"split must be {', '.join(PARTS)}, got {name!r}", fix=nearest(name, list(PARTS)).strip())
-    manifest, faults = scan_manifest(DataSection(table=run / files.MANIFEST, layout="table"))
+    manifest, faults = scan_manifest(DataSection(table=run / files.MANIFEST, layout="table"), labelled=not masks)
     split = Split.from_json(_read(run / files.SPLIT))
     if len(manifest.rows) != len(split.units) or any(row >= len(split.units) for row in split.parts[name]):
         raise EnvironmentFault(f"{files.MANIFEST} has {len(manifest.rows)} rows, {files.SPLIT} {len(split.units)}",
@@ -70,14 +77,14 @@ def part_of_run(run: Path, name: str) -> Part:
     chosen = split.parts[name]
     if not chosen:
         raise DataError(f"the run has no {name} part", where=run, fix="evaluate another: --split, or --data TABLE")
-    good, failed = _usable(manifest, [fault for fault in faults if fault.kind not in OF_SPLIT], chosen)
+    good, failed = _usable(manifest, [fault for fault in faults if fault.kind not in OF_SPLIT], chosen, masks=masks)
     changed = _changed(run, manifest, good)
     failed += [{"file": manifest.rows[row].image, "error": why} for row, why in changed.items()]
     good = [row for row in good if row not in changed]
     if changed and not good:
         raise DataError("no image can be evaluated", where=run, why=failed[-1]["error"],
                         fix="put the old files back, or measure other data with --data TABLE")
-    notes = [*_of_part(name), *_logged_leaks(run), *split.notes]
+    notes = [*_of_part(name, masks=masks), *_logged_leaks(run), *split.notes]
     return _part(name, manifest, good, [split.units[row] for row in good], split.unit_kind, notes, failed)
 
 
@@ -97,19 +104,24 @@ def _changed(run: Path, manifest: Manifest, rows: Sequence[int]) -> dict[int, st
     return found
 
 
-def part_of_table(section: DataSection, split: str | None) -> Part:
+def part_of_table(section: DataSection, split: str | None, *, masks: bool = False) -> Part:
     """Return the rows of another table, or those of one part of its own split column.
+
+    Args:
+        section: How to read the table.
+        split: A value of its split column; None: every row.
+        masks: The truth of a row is its mask, not its label.
 
     Raises:
         DataError: the table as a whole cannot be used, or has no such part.
     """
-    manifest, faults = scan_manifest(section)
+    manifest, faults = scan_manifest(section, labelled=not masks)
     faults = [fault for fault in faults if split or fault.kind not in OF_SPLIT]
     chosen = [place for place, row in enumerate(manifest.rows) if split is None or row.split == split]
     if split is not None and manifest.rows and not chosen:
         raise DataError(f"the table has no row of split {split!r}", where=section.table,
                         fix="leave --split out to evaluate every row")
-    good, failed = _usable(manifest, faults, chosen)
+    good, failed = _usable(manifest, faults, chosen, masks=masks)
     rows = [manifest.rows[place] for place in good]
     known = any(row.patient is not None or row.group is not None for row in rows)
     units = units_of(rows) if known else by_image(rows)
@@ -162,14 +174,16 @@ def check_labels(part: Part, classes: Sequence[str], where: Path | str) -> None:
                         fix=f"{near}rename them, drop these rows, or name another column with --label-col")
 
 
-def _usable(manifest: Manifest, faults: Sequence[Fault], chosen: Sequence[int]
+def _usable(manifest: Manifest, faults: Sequence[Fault], chosen: Sequence[int], *, masks: bool
             ) -> tuple[list[int], list[dict[str, str]]]:
     """Return which of the `chosen` rows can be evaluated, and the rest with the reason.
 
     Raises:
         DataError: a fault is of the table as a whole.
     """
-    errors = [fault for fault in faults if fault.severity == "error" and fault.kind not in HARMLESS]
+    if masks:
+        faults = [*faults, *_without_mask(manifest, chosen)]
+    errors = [fault for fault in faults if fault.severity == "error" and (masks or fault.kind not in HARMLESS)]
     by_line = {row.line: place for place, row in enumerate(manifest.rows)}
     by_image = {row.image: place for place, row in enumerate(manifest.rows)}
     bad: dict[int, str] = {}
@@ -187,6 +201,21 @@ def _usable(manifest: Manifest, faults: Sequence[Fault], chosen: Sequence[int]
     return [place for place in chosen if place not in bad], failed + lost
 
 
+def _without_mask(manifest: Manifest, chosen: Sequence[int]) -> list[Fault]:
+    """Return a fault for each chosen row without a mask.
+
+    Raises:
+        DataError: none has one.
+    """
+    without = [manifest.rows[place] for place in chosen if not manifest.rows[place].mask]
+    if chosen and len(without) == len(chosen):
+        raise DataError("the table has no masks", where=manifest.source, why="the network draws masks",
+                        fix="name each image's mask in a column called mask")
+    mend = "name it (a black one where nothing is to be found), or leave the row out"
+    return [Fault(kind="missing-mask", row=row.line, file=row.image, message=f"{row.image} has no mask; {mend}")
+            for row in without]
+
+
 def _part(name: str, manifest: Manifest, good: Sequence[int], units: Sequence[str], kind: str, notes: Sequence[str],
           failed: Sequence[dict[str, str]]) -> Part:
     rows = tuple(manifest.rows[place] for place in good)
@@ -194,13 +223,14 @@ def _part(name: str, manifest: Manifest, good: Sequence[int], units: Sequence[st
         raise DataError("no row can be evaluated", where=manifest.source,
                         why="; ".join(one["error"] for one in failed[:SHOWN]) or "the table has no rows",
                         fix=f"`excite check {manifest.source}` lists all")
-    return Part(name=name, rows=rows, paths=tuple(manifest.path(row) for row in rows), units=tuple(units),
-                unit_kind=kind, notes=tuple(notes), failed=tuple(failed))
+    return Part(name=name, root=manifest.root, rows=rows, paths=tuple(manifest.path(row) for row in rows),
+                units=tuple(units), unit_kind=kind, notes=tuple(notes), failed=tuple(failed))
 
 
-def _of_part(name: str) -> list[str]:
+def _of_part(name: str, *, masks: bool) -> list[str]:
+    chose = "the best epoch, the level and the interval" if masks else "the best epoch and fitted the temperature"
     told = {"train": "WARNING: the network was trained on these images: the numbers say how well it remembers",
-            "val": "WARNING: this part chose the best epoch and fitted the temperature: the numbers are too good"}
+            "val": f"WARNING: this part chose {chose}: the numbers are too good"}
     return [told[name]] if name in told else []
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from excite.errors import EnvironmentFault
 from excite.jobs.prediction_table import cell
 from excite.metrics.evaluation import Evaluation
+from excite.metrics.mask_evaluation import MaskEvaluation
 
 FIRST, LAST = ("file", "line", "truth", "label", "probability"), ("unit",)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -45,8 +46,14 @@ def names(part: str, *, own: bool) -> tuple[str, str]:
     return ("evaluation.json" if part == "test" or not own else f"evaluation-{plain}.json"), f"predictions-{plain}.csv"
 
 
-def write(folder: Path, evaluation: Evaluation, predictions: Predictions, *, own: bool) -> tuple[Path, Path]:
+def write(folder: Path, evaluation: Evaluation | MaskEvaluation, table_text: str, *, own: bool) -> tuple[Path, Path]:
     """Write both files, each whole or not at all, and return where they are.
+
+    Args:
+        folder: Made if missing.
+        evaluation: Becomes evaluation.json.
+        table_text: Becomes predictions-PART.csv: `class_table` or `mask_table`.
+        own: In the run folder, where evaluation.json is that of the test part.
 
     Raises:
         EnvironmentFault: the folder cannot be written.
@@ -55,7 +62,7 @@ def write(folder: Path, evaluation: Evaluation, predictions: Predictions, *, own
     text = json.dumps(evaluation.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for file, content in ((table, _csv(predictions)), (numbers, text)):
+        for file, content in ((table, table_text), (numbers, text)):
             aside = file.with_name(f".{file.name}.tmp")
             aside.write_text(content, encoding="utf-8", newline="\n")
             aside.replace(file)
@@ -66,7 +73,7 @@ def write(folder: Path, evaluation: Evaluation, predictions: Predictions, *, own
 
 
 def read_predictions(file: Path, classes: Sequence[str]) -> Predictions:
-    """Return what `write` wrote for a network of these classes.
+    """Return what `class_table` wrote for a network of these classes.
 
     Raises:
         EnvironmentFault: the file is missing, or is none of these classes.
@@ -88,7 +95,8 @@ def read_predictions(file: Path, classes: Sequence[str]) -> Predictions:
                                fix="excite evaluate writes it again") from None
 
 
-def _csv(found: Predictions) -> str:
+def class_table(found: Predictions) -> str:
+    """Return one row an image: its truth, its label, the probability of each class."""
     stream = StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(_header(found.classes))

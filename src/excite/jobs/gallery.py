@@ -32,11 +32,13 @@ def gallery(cache: ImageCache, preprocess: Preprocess, rows: Sequence[int], name
 
 
 def _thumbnail(stored: NDArray[np.generic], preprocess: Preprocess) -> NDArray[np.uint8]:
-    """Return what the network saw, 8-bit, `SIDE` pixels wide."""
+    """Return what the network saw, 8-bit, its longer side `SIDE` pixels."""
     low, high = preprocess.low, preprocess.high
-    size = preprocess.section.size
-    seen = np.zeros((size, size, stored.shape[2]), stored.dtype)
+    height, width = preprocess.height, preprocess.width
+    seen = np.zeros((height, width, stored.shape[2]), stored.dtype)
     preprocess.render(stored, out=seen)
     bright = np.clip((seen.astype(np.float32) - low) / max(high - low, 1e-12) * 255, 0, 255).astype(np.uint8)
-    small = cv2.resize(bright, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    scale = SIDE / max(height, width)
+    small = cv2.resize(bright, (max(1, round(scale * width)), max(1, round(scale * height))),
+                       interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.uint8)

@@ -17,6 +17,7 @@ INK, MUTED, LINE, PAPER = "#010101", "#020202", "#030303", "#040404"
 SERIES = tuple(f"#05050{digit}" for digit in range(8))
 VARIABLES = {INK: "--ink", MUTED: "--muted", LINE: "--line", PAPER: "--card",
              **{color: f"--c{place}" for place, color in enumerate(SERIES)}}
+OF_CLASSES = {"balanced_accuracy": "balanced accuracy", "macro_auroc": "AUROC", "accuracy": "accuracy"}
 DASHES = ("-", "--", ":", "-.")
 STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "excite", "font.size": 10, "axes.edgecolor": LINE,
          "axes.labelcolor": MUTED, "text.color": INK, "xtick.color": MUTED, "ytick.color": MUTED, "axes.grid": True,
@@ -26,33 +27,39 @@ STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "excite", "font.size": 10,
          "ytick.major.size": 0}
 
 
-def learning_curves(epochs: Sequence[Mapping[str, Any]], *, name: str) -> list[Markup]:
-    """Return two drawings: the losses, and the scores of the validation part, with the best epoch marked."""
+def learning_curves(epochs: Sequence[Mapping[str, Any]], *, name: str,
+                    scores: Mapping[str, str] = OF_CLASSES) -> list[Markup]:
+    """Return two drawings: the losses, and the scores of the validation part, with the best epoch marked.
+
+    Args:
+        epochs: Of the log.
+        name: Of the drawings, for their ids.
+        scores: Which numbers of the validation, and what they are called; the first is told in words.
+    """
     if not epochs:
         return []
     steps = [int(one["epoch"]) for one in epochs]
     best = [int(one["epoch"]) for one in epochs if one.get("best")]
     with matplotlib.rc_context(STYLE):
-        loss, axes = _figure("Loss per image", "epoch")
+        loss, axes = figure_of("Loss per image", "epoch")
         for place, part in enumerate(("train", "val")):
             _line(axes, steps, [one.get(part, {}).get("loss") for one in epochs], SERIES[place],
                   {"train": "training", "val": "validation"}[part])
         axes.set_ylim(bottom=0)
         _finish(axes, best)
-        scores, axes = _figure("Validation scores", "epoch")
-        for place, (key, label) in enumerate((("balanced_accuracy", "balanced accuracy"), ("macro_auroc", "AUROC"),
-                                              ("accuracy", "accuracy"))):
+        drawn, axes = figure_of("Validation scores", "epoch")
+        for place, (key, label) in enumerate(scores.items()):
             values = [one.get("val", {}).get(key) for one in epochs]
             if any(value is not None for value in values):
                 _line(axes, steps, values, SERIES[place], label)
         axes.set_ylim(top=1.005)
         _finish(axes, best)
-        last = epochs[-1]
+        last, (first, called) = epochs[-1], next(iter(scores.items()))
         told = f"after {steps[-1]} epochs; best epoch {best[-1] if best else 'not marked'}"
         return [svg(loss, name=f"{name}-loss", alt=f"Training and validation loss {told}; the last validation loss is "
-                                                   f"{_said(last.get('val', {}).get('loss'))}"),
-                svg(scores, name=f"{name}-scores", alt=f"Validation scores {told}; the last balanced accuracy is "
-                                                       f"{_said(last.get('val', {}).get('balanced_accuracy'))}")]
+                                                   f"{said(last.get('val', {}).get('loss'))}"),
+                svg(drawn, name=f"{name}-scores", alt=f"Validation scores {told}; the last {called} is "
+                                                      f"{said(last.get('val', {}).get(first))}")]
 
 
 def roc(curves: Mapping[str, Mapping[str, Sequence[float]]], areas: Mapping[str, float | None]) -> Markup | None:
@@ -61,7 +68,7 @@ def roc(curves: Mapping[str, Mapping[str, Sequence[float]]], areas: Mapping[str,
     if not drawn:
         return None
     with matplotlib.rc_context(STYLE):
-        figure, axes = _figure("ROC, each class against the rest", "1 - specificity", square=True)
+        figure, axes = figure_of("ROC, each class against the rest", "1 - specificity", square=True)
         axes.set_ylabel("sensitivity")
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":")
         for place, (name, curve) in enumerate(drawn.items()):
@@ -70,7 +77,7 @@ def roc(curves: Mapping[str, Mapping[str, Sequence[float]]], areas: Mapping[str,
                       label=plain(name) + (f"  {area:.3f}" if area is not None else ""), clip_on=False)
         axes.legend(loc="lower right", title="AUROC", alignment="right", ncols=1 if len(drawn) <= 10 else 2)
         _unit(axes)
-        words = ", ".join(f"{name} {_said(areas.get(name))}" for name in drawn)
+        words = ", ".join(f"{name} {said(areas.get(name))}" for name in drawn)
         return svg(figure, name="roc", alt=f"ROC curves; area under each: {words}")
 
 
@@ -78,7 +85,7 @@ def reliability(after: Mapping[str, Sequence[float | None]], before: Mapping[str
                 ) -> Markup:
     """Return accuracy against confidence, with how many images lie where."""
     with matplotlib.rc_context(STYLE):
-        figure, axes = _figure("Is a stated 80 % right in 80 %?", "stated probability", square=True)
+        figure, axes = figure_of("Is a stated 80 % right in 80 %?", "stated probability", square=True)
         axes.set_ylabel("share that is right")
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":", label="perfect")
         total = max(1.0, sum(count or 0 for count in after["count"]))
@@ -147,7 +154,8 @@ def plain(text: str) -> str:
     return ("\u200b" + text if text.startswith("_") else text).replace("$", r"\$")
 
 
-def _figure(title: str, below: str, *, square: bool = False) -> tuple[Figure, Axes]:
+def figure_of(title: str, below: str, *, square: bool = False) -> tuple[Figure, Axes]:
+    """Return a drawing with a title and what its horizontal axis is."""
     figure = Figure(figsize=(4.8, 4.5) if square else (5.2, 3.3), layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(title)
@@ -176,5 +184,6 @@ def _unit(axes: Axes) -> None:
         axis.set_major_formatter(PercentFormatter(1, decimals=0))
 
 
-def _said(value: float | None) -> str:
+def said(value: float | None) -> str:
+    """Return a number with three digits, or that it is not defined."""
     return "not defined" if value is None else f"{value:.3f}"

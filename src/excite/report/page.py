@@ -1,29 +1,23 @@
 """One offline HTML page that says what was trained, on what, how good it is, and what that does not mean."""
 
-import base64
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 from numpy.typing import NDArray
-from PIL import Image
 
-from excite.errors import EnvironmentFault
 from excite.metrics.evaluation import UNPROVEN
 from excite.report import figures, tables
+from excite.report.html import LARGEST, filled, jpeg, write_page
+from excite.report.words import DISCLAIMER, cost_rows, parity_told, plural, standing_warnings, threads_told, when
 
-LARGEST = 5_000_000  # bytes of a page
-SIDE, QUALITY = 200, 82  # pixels of a picture's longer side at most, and of JPEG
+__all__ = ["DISCLAIMER", "LARGEST", "Picture", "ReportData", "render", "write_report"]
+
+SIDE = 200     # pixels of a picture's longer side at most
 TRUSTED = 100  # validation images below which a temperature is too rough
-DISCLAIMER = "For research and education only. This is not a medical device and must not guide care."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,32 +97,17 @@ def write_report(file: Path, data: ReportData, *, images: bool = True) -> Path:
     Raises:
         EnvironmentFault: it cannot be written.
     """
-    text = render(data, images=images, without="" if images else "The pictures were left out as asked.")
-    if images and len(text.encode()) > LARGEST:
-        why = f"The pictures were left out: the page would exceed {LARGEST / 1e6:g} MB."
-        text = render(data, images=False, without=why)
-    aside = file.with_name(f".{file.name}.tmp")
-    try:
-        aside.write_text(text, encoding="utf-8", newline="\n")
-        aside.replace(file)
-    except OSError as fault:
-        raise EnvironmentFault("the report cannot be written", where=file, why=str(fault),
-                               fix="check the folder and the space on the disk") from None
-    return file
+    return write_page(file, lambda images, without: render(data, images=images, without=without), images=images)
 
 
 def render(data: ReportData, *, images: bool = True, without: str = "") -> str:
     """Return the page as text; every value from outside is escaped."""
-    here = files("excite.report")
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
-    template = environment.from_string(here.joinpath("template.html").read_text(encoding="utf-8"))
-    style = Markup(here.joinpath("style.css").read_text(encoding="utf-8"))
     evaluation = data.evaluation
     columns, classes = tables.class_rows(evaluation)
     areas = {name: (of.get("auroc") or {}).get("value") for name, of in evaluation["per_class"].items()}
-    return template.render(
-        data=data, style=style, without=without, evaluation=evaluation, disclaimer=DISCLAIMER,
-        failed=evaluation.get("failed", ()), created=_when(data.created), calibration=_calibration(data),
+    return filled(
+        "template.html", data=data, without=without, evaluation=evaluation, disclaimer=DISCLAIMER,
+        failed=evaluation.get("failed", ()), created=when(data.created), calibration=_calibration(data),
         few=data.temperature is not None and data.temperature["n"] < TRUSTED,
         notes=[note for note in evaluation["notes"] if not note.startswith(UNPROVEN)],
         tiles=_tiles(data), metrics=tables.metric_rows(evaluation["metrics"]), class_columns=columns,
@@ -142,7 +121,8 @@ def render(data: ReportData, *, images: bool = True, without: str = "") -> str:
         reliability=figures.reliability(evaluation["reliability"], data.reliability_before),
         grid=[_shown(one) for one in data.grid] if images else [],
         worst=[_shown(one) for one in data.worst] if images else [],
-        cost=_cost(data.cost), environment=tables.flat(data.environment), warnings=_warnings(data))
+        parity=parity_told(data.parity), chosen="The best epoch and the temperature",
+        cost=cost_rows(data.cost), environment=tables.flat(data.environment), warnings=_warnings(data))
 
 
 def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
@@ -153,51 +133,19 @@ def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
         value, interval = tables.number(metrics.get(key))
         found.append((name, value, f"95 %: {interval}" if " to " in interval else interval))
     units = data.evaluation["n_units"]
-    found.append(("Test images", f"{data.evaluation['n']:,}", f"of {units:,} {_plural(data.unit_kind, units)}"))
+    found.append(("Test images", f"{data.evaluation['n']:,}", f"of {units:,} {plural(data.unit_kind, units)}"))
     if "parameters" in data.cost:
         found.append(("Parameters", tables.large(data.cost["parameters"]), "of the network"))
     if "milliseconds" in data.cost:
         found.append(("Speed", f"{data.cost['milliseconds']:.1f}\N{NO-BREAK SPACE}ms",
-                      f"an image{_threads(data.cost)}"))
+                      f"an image{threads_told(data.cost)}"))
     return found
 
 
 def _warnings(data: ReportData) -> list[str]:
     """Return what has to be read before any number."""
-    found = []
-    if data.simulated:
-        found.append("All images here are SIMULATED. The numbers show that the software works and say nothing about "
-                     "real images.")
-    found += [f"The network is {note}." for note in data.evaluation["notes"] if note.startswith(UNPROVEN)]
-    if data.unit_kind == "image":
-        found.append("The data were split BY IMAGE, as was asked for: images of one patient may lie in training and "
-                     "test, and the numbers below are likely too good.")
-    elif "patient" not in data.unit_kind:
-        found.append(f"No patients are known: images were kept together by {data.unit_kind}. Images of one patient may "
-                     "still lie in training and test.")
-    if data.leaks:
-        found.append(f"The leak check found the same or nearly the same data in two parts "
-                     f"({len(data.leaks)} {_plural('case', len(data.leaks))}): see Data.")
-    return found
-
-
-def _cost(cost: Mapping[str, Any]) -> list[tuple[str, str]]:
-    rows = []
-    if "parameters" in cost:
-        rows.append(("Parameters", f"{cost['parameters']:,}"))
-    if "macs" in cost:
-        rows.append(("Multiply-adds an image", f"{tables.large(cost['macs'])}"))
-    if "input" in cost:
-        rows.append(("Input", str(cost["input"])))
-    if "milliseconds" in cost:
-        rows.append(("Measured here", f"{cost['milliseconds']:.1f} ms an image, median, preprocessing left out"
-                     f"{_threads(cost)}"))
-    return rows
-
-
-def _threads(cost: Mapping[str, Any]) -> str:
-    count = cost.get("threads")
-    return f", {count} {_plural('thread', count)}" if count else ""
+    unproven = [note for note in data.evaluation["notes"] if note.startswith(UNPROVEN)]
+    return standing_warnings(simulated=data.simulated, unproven=unproven, unit_kind=data.unit_kind, leaks=data.leaks)
 
 
 def _calibration(data: ReportData) -> list[dict[str, str]]:
@@ -212,30 +160,9 @@ def _calibration(data: ReportData) -> list[dict[str, str]]:
     return rows
 
 
-def _when(text: str) -> str:
-    """Return an ISO 8601 time with a zone as 2026-11-23 21:50 UTC; other text as it is."""
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        return text
-    return text if time.tzinfo is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-
 def _shown(one: Picture) -> dict[str, Any]:
     """Return a picture as the template takes it, its thumbnail as a JPEG inside the page."""
-    pixels = one.thumbnail[..., 0] if one.thumbnail.ndim == 3 and one.thumbnail.shape[2] == 1 else one.thumbnail
-    image, stream = Image.fromarray(np.ascontiguousarray(pixels)), io.BytesIO()
-    image.thumbnail((SIDE, SIDE))
-    image.save(stream, "JPEG", quality=QUALITY)
+    source, (width, height) = jpeg(one.thumbnail, side=SIDE)
     return {"file": one.file, "short": "/".join(re.split(r"[/\\]", one.file)[-2:]), "truth": one.truth,
             "label": one.label, "right": one.truth == one.label, "percent": f"{100 * one.probability:.0f} %",
-            "width": image.width, "height": image.height,
-            "source": "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()}
-
-
-def _plural(word: str, count: int) -> str:
-    if " and " in word:
-        return "units" if count != 1 else "unit"
-    if count == 1 or word.endswith("s"):
-        return word
-    return word[:-1] + "ies" if word.endswith("y") else word + "s"
+            "width": width, "height": height, "source": source}

@@ -52,14 +52,15 @@ def number(metric: Mapping[str, Any] | None, *, digits: int = 3) -> tuple[str, s
     return f"{metric['value']:.{digits}f}", f"{low:.{digits}f} to {high:.{digits}f}"
 
 
-def metric_rows(metrics: Mapping[str, Mapping[str, Any]]) -> list[MetricRow]:
+def metric_rows(metrics: Mapping[str, Mapping[str, Any]],
+                described: Mapping[str, tuple[str, str, bool]] = METRICS) -> list[MetricRow]:
     """Return the whole set's metrics in order of importance; those nobody described come last, as they are."""
-    order = [name for name in METRICS if name in metrics]
-    order += [name for name in metrics if name not in METRICS and TWINS.get(name) not in metrics]
+    order = [name for name in described if name in metrics]
+    order += [name for name in metrics if name not in described and TWINS.get(name) not in metrics]
     rows = []
     for key in (name for name in order if "/" not in name):
-        name, meaning, barred = METRICS.get(key, (key.replace("_", " "), "", False))
-        text, interval = number(metrics[key])
+        name, meaning, barred = described.get(key, (key.replace("_", " "), "", False))
+        text, interval = number(metrics[key], digits=2 if key.endswith(("_mm", "_px")) else 3)
         value = metrics[key].get("value")
         ends = (metrics[key].get("low"), value, metrics[key].get("high"))
         bar = None

@@ -1,0 +1,89 @@
+"""What every report says in words: warnings before the numbers, cost, export, time."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from excite.report.tables import large
+
+DISCLAIMER = "For research and education only. This is not a medical device and must not guide care."
+
+
+def standing_warnings(*, simulated: bool, unproven: Sequence[str], unit_kind: str,
+                      leaks: Sequence[object]) -> list[str]:
+    """Return what has to be read before any number.
+
+    Args:
+        simulated: Whether the images are.
+        unproven: Notes of the evaluation that the network may be no better than one answer for all.
+        unit_kind: What was kept together when splitting.
+        leaks: What the leak check found.
+    """
+    found = []
+    if simulated:
+        found.append("All images here are SIMULATED. The numbers show that the software works and say nothing about "
+                     "real images.")
+    found += [f"The network is {note}." for note in unproven]
+    if unit_kind == "image":
+        found.append("The data were split BY IMAGE, as was asked for: images of one patient may lie in training and "
+                     "test, and the numbers below are likely too good.")
+    elif "patient" not in unit_kind:
+        found.append(f"No patients are known: images were kept together by {unit_kind}. Images of one patient may "
+                     "still lie in training and test.")
+    if leaks:
+        found.append(f"The leak check found the same or nearly the same data in two parts "
+                     f"({len(leaks)} {plural('case', len(leaks))}): see Data.")
+    return found
+
+
+def cost_rows(cost: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return {"parameters", "macs", "input", "milliseconds", "threads"}, any of which may be missing, as rows."""
+    rows = []
+    if "parameters" in cost:
+        rows.append(("Parameters", f"{cost['parameters']:,}"))
+    if "macs" in cost:
+        rows.append(("Multiply-adds an image", f"{large(cost['macs'])}"))
+    if "input" in cost:
+        rows.append(("Input", str(cost["input"])))
+    if "milliseconds" in cost:
+        rows.append(("Measured here", f"{cost['milliseconds']:.1f} ms an image, median, preprocessing left out"
+                     f"{threads_told(cost)}"))
+    return rows
+
+
+def threads_told(cost: Mapping[str, Any]) -> str:
+    """Return ", 2 threads", or nothing where it is not known."""
+    count = cost.get("threads")
+    return f", {count} {plural('thread', count)}" if count else ""
+
+
+def parity_told(parity: Mapping[str, Any] | None) -> str:
+    """Return how far the exported network agrees with the trained one, in a sentence."""
+    if not parity:
+        return ""
+    far = f"largest difference of an output {parity['max_abs']:.1e}."
+    if "dice" not in parity:
+        return (f"The exported network agrees with the trained one on {100 * parity['agreement']:.1f} % of "
+                f"{parity['n']} real images; {far}")
+    hc = (f", circumferences differ by at most {parity['hc']:.2g} {parity.get('hc_unit') or ''}".rstrip()
+          if parity.get("hc") is not None else "")
+    return (f"On {parity['n']} real images the masks of the exported network and the trained one agree to a Dice of "
+            f"{parity['dice']:.6f}{hc}; {far}")
+
+
+def when(text: str) -> str:
+    """Return an ISO 8601 time with a zone as 2026-11-23 21:50 UTC; other text as it is."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return text if time.tzinfo is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def plural(word: str, count: int) -> str:
+    """Return a word as one or as several of it are called."""
+    if " and " in word:
+        return "units" if count != 1 else "unit"
+    if count == 1 or word.endswith("s"):
+        return word
+    return word[:-1] + "ies" if word.endswith("y") else word + "s"
