@@ -110,9 +110,9 @@ def test_a_slip_in_a_label_is_to_be_corrected_before_rows_are_dropped(table: Pat
     assert last(stderr).startswith("next: correct what is asked about above")
 
 
-def test_a_table_of_masks_is_not_sent_to_a_classifiers_training(tmp_path: Path) -> None:
+def test_a_table_of_masks_is_sent_to_its_training(tmp_path: Path) -> None:
     simulate_heads(tmp_path, patients=3, size=(135, 200))
     code, _, stderr = run(tmp_path)
-    assert code == 0 and "next: excite models '*unet*'" in stderr
+    assert code == 0 and "next: excite train" in stderr
     with pytest.raises(DataError, match="the table has masks and no labels"):
-        prepare(load_config(TrainConfig, values={"data.table": tmp_path, "model.weights": "none"}))
+        prepare(load_config(TrainConfig, values={"data.table": tmp_path, "task": "classification"}))

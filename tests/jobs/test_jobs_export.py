@@ -96,3 +96,39 @@ def test_a_dotted_name_in_a_bundle_is_never_imported(run: Path, tmp_path: Path) 
                  onnx=run / "bundle" / "model.onnx")
     with pytest.raises(UsageError, match="unknown .*'os.system'"):
         export_again(tmp_path / "evil", tmp_path / "again", data=[run.parent / "images"])
+
+
+def test_a_bundle_for_masks_is_proved_in_millimetres_again(tmp_path: Path) -> None:
+    """From a run with a table of masks and pixel sizes, and from the bundle alone with a table."""
+    from excite.ellipse import Ellipse
+    from mask_bundles import bright, mask_info, saved
+
+    record = {"name": "aspp_se_unet", "dims": 2, "in_channels": 1, "num_classes": 1, "attention": None,
+              "options": {"base": 4, "aspp_use_groupnorm": False, "atrous_rates": [1, 2, 4]}}
+    info = mask_info((64, 96), model=record, thresholds={"level": 0.4}, views="flip",
+                     interval={"level": 0.9, "quantile": 1.5, "base_mm": 2.0, "n": 30})
+    preprocess = Preprocess.from_json(info.preprocess)
+    run = tmp_path / "run"
+    files = [saved(bright(Ellipse(95.0 + place, 70, 50, 40, 0.1 * place), (135, 200)), tmp_path / f"{place}_HC.png")
+             for place in range(4)]
+    images = np.stack([preprocess(np.asarray(Image.open(file))[None]) for file in files])
+    torch.manual_seed(0)
+    model = create_model("aspp_se_unet", num_classes=1, base=4, aspp_use_groupnorm=False, atrous_rates=(1, 2, 4))
+    with torch.no_grad():
+        for _ in range(3):
+            model.train()(torch.from_numpy(images))
+        model.eval().output.bias.sub_(model(torch.from_numpy(images)).median())
+    export_bundle(model, run / "bundle", info=info, images=images, files=files)
+    table = "image,label,mask,spacing\n" + "".join(f"../{file.name},,../{file.name},0.3 0.3\n" for file in files)
+    (run / "manifest.csv").write_text(table)
+    (run / "split.json").write_text(json.dumps({"train": [0], "val": [1, 2], "test": [3], "units": list("0123"),
+                                                "unit_kind": "image", "notes": []}))
+    again = export_again(run, tmp_path / "again")
+    assert again.parity["n"] == 2 and again.parity["hc_unit"] == "mm" and again.parity["dice"] > 0.9999
+    assert (again.level, again.interval, again.task) == (0.4, info.interval, "heads")
+    for a, b in zip(load(run)(files), load(tmp_path / "again")(files), strict=True):
+        assert a == b
+    (tmp_path / "table.csv").write_text("image,spacing\n" + "".join(f"{file.name},0.3\n" for file in files))
+    (run / "bundle").rename(tmp_path / "alone")
+    found = export_again(tmp_path / "alone", tmp_path / "third", data=[tmp_path / "table.csv"])
+    assert found.parity["n"] == 4 and found.parity["hc_unit"] == "mm"

@@ -79,9 +79,7 @@ def _write(report: "CheckReport", file: Path) -> bool:
 def _next(report: "CheckReport", table: Path, words: str) -> str:
     """Return what to do next; `words` are the table and the options as they were typed."""
     if not report.errors:
-        masks = not report.clean.classes and any(row.mask for row in report.clean.rows)
-        return "excite models '*unet*'   (networks for masks; there is no training job on masks yet)" if masks else \
-            f"excite train {words}"
+        return f"excite train {words}"
     if report.mendable:
         write = f"excite check {words} --write-clean clean.csv   (drops what must go, and lists it)"
         asked = any("did you mean" in fault.message for fault in report.errors)

@@ -13,7 +13,7 @@ from excite.models.sections import ModelSection
 class TrainConfig(Section):
     """What `excite train` reads: configs/*.yaml, options and --set."""
 
-    task: Literal["classification"] = "classification"
+    task: Literal["auto", "classification", "segmentation", "heads"] = "auto"  # auto: what the table is for
     seed: int = 42
     data: DataSection = DataSection()
     split: SplitSection = SplitSection()

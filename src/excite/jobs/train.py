@@ -17,14 +17,18 @@ from excite.jobs import run_folder as files
 from excite.jobs.environment import environment
 from excite.jobs.estimate import epochs_within
 from excite.jobs.finish import finish
+from excite.jobs.kinds import with_defaults
 from excite.jobs.prepare import Prepared, is_simulated, prepare
 from excite.jobs.run_folder import RunFolder
 from excite.jobs.sections import TrainConfig
 from excite.machine import usable_cores
 from excite.metrics.evaluation import Evaluation
+from excite.metrics.mask_evaluation import MaskEvaluation
 from excite.progress import Progress, silent
 
-SHOWN = ("balanced_accuracy", "auroc_macro", "accuracy", "f1_macro", "ece")
+SHOWN = {"classification": ("balanced_accuracy", "auroc_macro", "accuracy", "f1_macro", "ece"),
+         "heads": ("adf_mm", "median_adf_mm", "df_mm", "coverage", "width_mm", "dice", "found"),
+         "segmentation": ("dice", "iou", "sensitivity", "specificity")}
 # Where files lie and how long training may take do not make it another run: the data are compared by content.
 PLACES = (("data", "table"), ("data", "root"), ("cache", "folder"), ("cache", "limit_gb"), ("loop", "epochs"))
 
@@ -37,7 +41,7 @@ class Run:
     manifest: Manifest
     split: Split
     fit: Fit
-    evaluation: Evaluation
+    evaluation: Evaluation | MaskEvaluation
     report: Path
 
     def summary(self) -> dict[str, object]:
@@ -49,7 +53,8 @@ class Run:
 
     def text(self) -> str:
         """Return the few numbers that matter, with their intervals, as lines."""
-        return "\n".join([self.evaluation.text(SHOWN), f"report: {self.report}",
+        kind = getattr(self.evaluation, "task", "classification")
+        return "\n".join([self.evaluation.text(SHOWN[kind]), f"report: {self.report}",
                           f"bundle: {self.folder / files.BUNDLE}"])
 
 
@@ -60,7 +65,8 @@ def train(config: TrainConfig, *, model: nn.Module | None = None,
 
     Args:
         model: A network of your own, (N, 3, H, W) -> (N, classes), with `forward_features`; config.model otherwise.
-        loss: (logits (N, K), labels (N,)) -> losses (N,); config.loss otherwise.
+        loss: (logits (N, K), labels (N,)) -> losses (N,); with masks, (logits (N, 1, H, W), masks likewise) -> (N,);
+            config.loss otherwise.
         out: The run folder; runs/NAME-OF-TABLE otherwise.
         images: Put pictures into the report.
         simulated: The report says that the data are simulated; None looks for a column `simulated` in the table.
@@ -78,6 +84,7 @@ def train(config: TrainConfig, *, model: nn.Module | None = None,
             config = _same_config(run, config)
             run.refuse_changes("environment", _fixed(run.read_json(files.ENVIRONMENT)), _fixed(environment(threads)))
         prepared = prepare(config, model=model, progress=progress)
+        config = prepared.config
         if loss is not None:
             prepared.task.replace_loss(loss)
         if resumed:
@@ -135,6 +142,8 @@ def _same_config(run: RunFolder, config: TrainConfig) -> TrainConfig:
         raise EnvironmentFault("a file of the run is damaged", where=run.path / files.CONFIG, why="it is empty",
                                fix="start again in a new folder with --out")
     stored = load_config(TrainConfig, run.path / files.CONFIG).model_dump(mode="json")
+    if config.task == "auto" and stored["task"] != "auto":
+        config = with_defaults(config, stored["task"])
     asked = config.model_dump(mode="json")
     epochs = stored["loop"]["epochs"]
     budgeted = asked["loop"]["budget_minutes"] and stored["loop"]["budget_minutes"]

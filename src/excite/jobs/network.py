@@ -1,0 +1,108 @@
+"""The network of a config: named, checked before anything is read, built, and filled with its weights."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from excite.attention.plan import AttentionPlan
+from excite.data.sections import PreprocessSection
+from excite.errors import UsageError
+from excite.jobs.kinds import Kind, of_masks
+from excite.jobs.sections import TrainConfig
+from excite.models.classifier import create_model, own_attention
+from excite.models.registry import NETWORKS
+from excite.weights.load import LoadReport, load_weights
+from excite.weights.store import resolve, row_of
+
+
+def check_network(config: TrainConfig, kind: Kind | None = None) -> str:
+    """Return the name that tags of the network's weights go by, after building it without memory.
+
+    Args:
+        kind: What it is to do; None where that is not known yet.
+
+    Raises:
+        UsageError: there is no such network or attention, or it is for another kind of work.
+    """
+    name = config.model.name
+    masks = name in NETWORKS if kind is None else of_masks(kind)
+    if kind is not None and (name in NETWORKS) != masks:
+        raise UsageError(f"{name} {'tells classes' if masks else 'draws masks'}, the work is {kind}",
+                         fix="model.name: one of excite models " + ("'*unet*'" if masks else "without '*unet*'"))
+    file = None if config.model.weights in (None, "none") else Path("weights")
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        model = create_model(name, in_channels=config.preprocess.channels, num_classes=1 if masks else 2,
+                             attention=_plan(config, file), **_options(config))
+    encoder = getattr(model, "encoder_weights", None)
+    return str(encoder.name) if encoder is not None and encoder.name else name
+
+
+def weights_file(config: TrainConfig, name: str) -> Path | None:
+    """Return the file of the weights that the network starts from; None where random values are asked for."""
+    return resolve(config.model.weights, name)
+
+
+def build_model(config: TrainConfig, file: Path | None, *,
+                num_classes: int) -> tuple[nn.Module, dict[str, object], LoadReport | None, str]:
+    """Return the network of a config with the weights in `file`, how to build it again, what was loaded, and why."""
+    section = config.model
+    plan = _plan(config, file)
+    options = _options(config)
+    if section.dropout is not None:
+        options["dropout"] = section.dropout
+    record: dict[str, object] = {
+        "name": section.name, "dims": 2, "in_channels": config.preprocess.channels, "num_classes": num_classes,
+        "options": options,
+        "attention": None if plan is None else plan.record()}
+    torch.manual_seed(config.seed)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", UserWarning)
+        model = create_model(section.name, in_channels=config.preprocess.channels, num_classes=num_classes,
+                             attention=plan, **options)
+    what = _told(section.name, options, plan) + "".join(f"; {one.message}" for one in told)
+    if file is None:
+        return model, record, None, f"{what}, random weights: model.weights is none"
+    report: LoadReport = model.load(file) if section.name in NETWORKS else load_weights(model, file)  # type: ignore[operator]
+    return model, record, report, f"{what}; {report.text()}"
+
+
+def _options(config: TrainConfig) -> dict[str, Any]:
+    """Return the network's options; a list of a YAML file is the tuple that the network takes."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in config.model.options.items()}
+
+
+def _plan(config: TrainConfig, file: Path | None) -> AttentionPlan | None:
+    """Return the attention of a config; fresh gates are open where weights are loaded into the trunk."""
+    attention = config.model.attention
+    if attention is None:
+        return None
+    return AttentionPlan(kind=attention.kind, position=attention.position, stages=attention.stages,
+                         blocks=attention.blocks, start=attention.start or ("open" if file else "paper"),
+                         options=attention.options)
+
+
+def _told(name: str, options: dict[str, Any], plan: AttentionPlan | None) -> str:
+    """Return a network in words, with its options and its attention."""
+    said = f"{name}({', '.join(f'{key}={value}' for key, value in options.items())})" if options else name
+    own = own_attention(name, **options) if plan else None
+    return said + (f" with {plan.text()}" if plan else "") + (f", in the place of its own {own.text()}" if own else "")
+
+
+def normalisation(config: TrainConfig, file: Path | None) -> tuple[PreprocessSection, str]:
+    """Return the preprocessing, with the mean and std that the weights in `file` were trained with."""
+    section = config.preprocess
+    row = row_of(file) if file else None
+    if row is None or {"mean", "std"} & section.model_fields_set or section.channels != 3:
+        return section, "normalised as the config says"
+    expected = {name: tuple(row.preprocessing[name]) for name in ("mean", "std")}
+    return section.model_copy(update=expected), "normalised as the weights expect"
+
+
+def licence(file: Path | None) -> str | None:
+    """Return the licence of the weights in a file, as far as it is known."""
+    row = row_of(file) if file else None
+    return row.licence if row else "unknown: a file of your own" if file else None
