@@ -207,3 +207,26 @@ def test_the_real_fetal_planes(real_data: Path, table: str) -> None:
 def test_the_whole_metadata_names_every_missing_file(real_data: Path) -> None:
     manifest, faults = scan(real_data / "fetal_planes" / "metadata_full.csv")
     assert len(manifest.rows) == 12_400 and Counter(kinds(faults)) == {"missing-file": 12_400 - 309}
+
+
+@pytest.mark.parametrize(("names", "pairs"), [
+    (("images/a.png", "images/b.png", "masks/a.png", "masks/b_mask.png"),
+     {"images/a.png": "masks/a.png", "images/b.png": "masks/b_mask.png"}),
+    (("img/a.jpg", "Masks/a_mask.png", "Masks/a_mask_1.png"), {"img/a.jpg": "Masks/a_mask.png|Masks/a_mask_1.png"}),
+    (("a.png", "a_seg.png", "b_1.png", "b_1-mask.png"), {"a.png": "a_seg.png", "b_1.png": "b_1-mask.png"})])
+def test_pictures_and_masks_in_folders(tmp_path: Path, names: tuple[str, ...], pairs: dict[str, str]) -> None:
+    manifest, faults = scan(plant(tmp_path, *names))
+    assert not [fault for fault in faults if fault.severity == "error"] and manifest.layout == "image_masks"
+    assert {row.image: row.mask for row in manifest.rows} == pairs
+
+
+def test_a_picture_without_a_mask_and_a_mask_without_a_picture_are_told(tmp_path: Path) -> None:
+    top = plant(tmp_path, "images/a.png", "images/b.png", "masks/a.png", "masks/c.png")
+    found = scan(top)[1]
+    assert {"no-mask", "mask-without-image"} <= set(kinds(found))
+    assert {fault.file for fault in found} >= {"images/b.png", "masks/c.png"}
+    assert "no-mask" not in kinds(scan(top, labelled=False)[1])
+
+
+def test_class_folders_called_otherwise_are_no_masks(tmp_path: Path) -> None:
+    assert scan(plant(tmp_path, "images/a.png", "other/b.png"))[0].layout == "folder"

@@ -1,6 +1,6 @@
 """The forms that data sets come in; `choose` finds the one that fits."""
 
-from excite.data.layouts import busi, fetal_planes, folder, hc18, table  # noqa: F401  each registers its layout
+from excite.data.layouts import busi, fetal_planes, folder, hc18, image_masks, table  # noqa: F401  each registers its layout
 from excite.data.layouts.layout import LAYOUTS, Layout
 from excite.data.sections import DataSection
 from excite.data.table import TABLE_SUFFIXES
