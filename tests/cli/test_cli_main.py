@@ -42,6 +42,8 @@ def test_a_wrong_option_names_the_nearest() -> None:
     (("train", "gone.csv"), 3, "gone.csv"),
     (("train", "gone.csv", "--budget", "soon"), 2, "--budget must be a time such as 30m"),
     (("train", "gone.csv", "--budget", "30"), 2, "--budget must be a time such as 30m"),
+    (("train", "gone.csv", "--size", "256*384"), 2, "--size must be a number of pixels, or HEIGHTxWIDTH"),
+    (("train", "gone.csv", "--size", "0x384"), 2, "--size must be a number of pixels"),
     (("train", "gone.csv", "--model", "mobilenetv2"), 2, "did you mean 'mobilenet_v2'"),
     (("train", "gone.csv", "--attention", "see"), 2, "did you mean 'se'"),
     (("train", "gone.csv", "--set", "optim.lrr=1"), 2, "did you mean 'lr'"),

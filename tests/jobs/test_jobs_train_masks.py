@@ -18,6 +18,7 @@ from excite.deploy.runtime import Predictor
 from excite.ellipse import Ellipse
 from excite.engine.loop import fit
 from excite.errors import DataError, UsageError
+from excite.jobs.estimate import dry_run
 from excite.jobs.prepare import Prepared, prepare
 from excite.jobs.sections import TrainConfig
 from excite.jobs.train import Run, train
@@ -185,3 +186,9 @@ def _moved(prepared: Prepared, before: dict[str, Tensor], config: TrainConfig, f
     fit(prepared.model, prepared.task, prepared.loader("train", train=True), prepared.loader("val"),
         optim=config.optim, schedule=config.schedule, loop=config.loop, seed=0, folder=folder, log=lambda event: None)
     return [name for name, value in prepared.model.state_dict().items() if not torch.equal(value, before[name])]
+
+
+def test_a_rehearsal_says_the_recipe_that_the_kind_of_work_fills_in(made: Made) -> None:
+    found = dry_run(made.config(**{"loop.batch_size": None, "loop.epochs": None, "preprocess.size": 64}))
+    assert "batch 8, 40 epochs" in found["recipe"]
+    assert found["task"].startswith("heads of head: every mask is an outline")

@@ -1,4 +1,4 @@
-"""`excite train`: from a table of images to a proved classifier in one folder."""
+"""`excite train`: from a table of images to a proved network in one folder."""
 
 from pathlib import Path
 from typing import Annotated
@@ -31,10 +31,13 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a batch.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
-    size: Annotated[int | None, typer.Option(help="Side of the network's input, pixels.")] = None,
+    size: Annotated[str | None, typer.Option(help="The network's input, pixels: 224, or HEIGHTxWIDTH, "
+                                                  "256x384.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads; all cores otherwise.")] = None,
     budget: Annotated[str | None, typer.Option(help="Fit the epochs to this time: 30m, 2h, 90s.")] = None,
+    frozen_features: Annotated[bool, typer.Option("--frozen-features", help="Train only a classifier's head, on what "
+                                                  "the trunk gives once: epochs of milliseconds.")] = False,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Any config key: optim.lr=0.01.")] = None,
     root: Root = None,
     image_col: ImageCol = None,
@@ -49,15 +52,18 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, why, and how long.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout at the end.")] = False,
 ) -> None:
-    """Train a classifier on a table of images; evaluate, report and export it.
+    """Train on a table of images with labels or masks; evaluate, report and export.
 
-    The same command again resumes; a finished run is only reported again. Splits are by patient where the table
-    says who, else by near-duplicate cluster.
+    Labels make a classifier, masks a segmentation, and outlines of heads are measured in millimetres. The same command
+    again resumes; a finished run is only reported again. Splits are by patient where the table says who, else by
+    near-duplicate cluster.
 
     \b
     Examples:
       excite train table.csv --dry-run
       excite train table.csv --label-col Plane --patient-col Patient_num --budget 30m
+      excite train table.csv --frozen-features --set loop.feature_views=8
+      excite train hc18/ --out runs/heads --set split.test=0.35
       excite train busi/ --config configs/ultrasound_planes.yaml --out runs/source --set optim.lr=0.002
     """
     from excite.cli.talk import emit, say
@@ -71,8 +77,9 @@ def train(
         "data.layout": layout, "data.existing_only": existing_only,
         "data.classes": classes.split(",") if classes else None, "model.name": model, "model.weights": weights,
         **_attention(attention), "loop.epochs": epochs, "loop.batch_size": batch_size, "optim.lr": lr,
-        "preprocess.size": size, "seed": seed, "loop.threads": threads,
+        "preprocess.size": _size(size) if size else None, "seed": seed, "loop.threads": threads,
         "loop.budget_minutes": _minutes(budget) if budget else None,
+        "loop.frozen_features": True if frozen_features else None,
     }
     chosen = load_config(TrainConfig, config, overrides=settings or (), values=values)
     if dry_run:
@@ -92,7 +99,8 @@ def train(
         emit(run.summary())
     else:
         typer.echo(run.text())
-    say(f"next: excite predict {run.folder / 'bundle'} IMAGE_OR_FOLDER")
+    overlays = "" if chosen.task == "classification" or run.manifest.classes else " --overlays PICTURES"
+    say(f"next: excite predict {run.folder / 'bundle'} IMAGE_OR_FOLDER{overlays}")
 
 
 def _attention(text: str | None) -> dict[str, object]:
@@ -100,6 +108,17 @@ def _attention(text: str | None) -> dict[str, object]:
     from excite.attention.words import parse
 
     return {f"model.attention.{name}": value for name, value in parse(text).items()} if text else {}
+
+
+def _size(text: str) -> int | tuple[int, int]:
+    """Return the side in "224", or the height and width in "256x384"."""
+    from excite.errors import UsageError
+
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.strip().isdecimal() and int(side) for side in sides):
+        raise UsageError(f"--size must be a number of pixels, or HEIGHTxWIDTH such as 256x384, got {text!r}")
+    height, width = int(sides[0]), int(sides[-1])
+    return height if height == width else (height, width)
 
 
 def _minutes(text: str) -> float:

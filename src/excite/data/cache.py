@@ -127,7 +127,7 @@ def clear_cache(section: CacheSection) -> dict[str, Any]:
     before, sets = _size(root), _sets(root)
     for folder in sets:
         remove(folder)
-    for folder in _unfinished(root):
+    for folder in (*_unfinished(root), root / "features"):  # of frozen trunks, see jobs/feature_cache.py
         shutil.rmtree(folder, ignore_errors=True)
     return {"folder": str(root), "removed": len(sets), "freed_bytes": before - _size(root)}
 

@@ -24,6 +24,8 @@ from excite.errors import DataError, Interrupted
 from excite.machine import usable_cores
 from excite.progress import Progress, silent
 
+SOON = 1.0  # seconds after a checkpoint before which an epoch's end is no reason for another
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
@@ -163,7 +165,9 @@ def _judge(setup: Setup, state: Training, val: dict[str, float | None]) -> None:
                        + ", ".join(f"{name.replace('_', ' ')} {'not defined' if one is None else f'{one:.4g}'}"
                                    for name, one in val.items()) + (" (best)" if best else ""))
     at.end_epoch(record)
-    _keep(setup, state, now=True)
+    over = at.epoch >= setup.loop.epochs or _stopped_early(setup, state)
+    # A head on vectors has epochs of milliseconds: a file for each would take most of the time.
+    _keep(setup, state, now=over or time.monotonic() - state.saved >= min(SOON, setup.loop.checkpoint_seconds))
 
 
 def _keep(setup: Setup, state: Training, *, now: bool = False) -> None:

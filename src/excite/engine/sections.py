@@ -47,7 +47,7 @@ class LoopSection(Section):
     monitor: Literal["loss", "balanced_accuracy", "macro_auroc", "dice", "iou"] = "loss"
     freeze_epochs: Annotated[int, Field(ge=0)] = 0     # the trunk, BatchNorm with it, stays put so long
     frozen_features: bool = False  # only a classifier's head learns, on vectors that the trunk gives once
-    feature_views: Positive = 4    # with frozen_features: the image itself and 3 augmented views of it
+    feature_views: Positive = 4    # with frozen_features: the image, its mirror image, drawn changes
     trunk_statistics: Literal["train", "frozen"] = "train"  # of a free trunk's BatchNorm: measured anew, or as loaded
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 60.0
     threads: Positive | None = None                    # None: the cores of this process

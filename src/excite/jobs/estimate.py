@@ -10,6 +10,7 @@ from excite.engine.loop import machine_threads
 from excite.engine.optim import build_optimiser
 from excite.engine.precision import autocast, choose
 from excite.errors import UsageError
+from excite.jobs import frozen_features
 from excite.jobs.prepare import Prepared, prepare
 from excite.jobs.sections import TrainConfig
 from excite.progress import Progress, silent
@@ -20,9 +21,14 @@ STEPS = 4  # measured, after one that warms up
 def dry_run(config: TrainConfig, *, progress: Progress | None = None) -> dict[str, str]:
     """Return what a training would do, a line a topic, with its reason and a measured time; nothing is kept."""
     progress = progress or silent()
+    given = bool(config.loop.model_fields_set or config.optim.model_fields_set)
     prepared = prepare(config, progress=progress)
+    config = prepared.config  # with what the kind of work fills in
     progress.say("measuring the time of a few steps")
-    seconds = epoch_seconds(prepared)
+    frozen = config.loop.frozen_features
+    if frozen:
+        frozen_features.check(prepared)
+    seconds = 0.0 if frozen else epoch_seconds(prepared)
     optim, schedule, loop = config.optim, config.schedule, config.loop
     epochs = loop.epochs
     if loop.budget_minutes:
@@ -30,9 +36,10 @@ def dry_run(config: TrainConfig, *, progress: Progress | None = None) -> dict[st
     lines = dict(prepared.reasons)
     lines["recipe"] = (f"{optim.name} lr {optim.lr:g}, {schedule.name} schedule, batch {loop.batch_size}, "
                        f"{epochs} epochs, augmentation {'on' if config.augment.enabled else 'off'}: "
-                       f"{'as given' if loop.model_fields_set or optim.model_fields_set else 'the default recipe'}")
+                       f"{'as given' if given else 'the default recipe'}")
     lines["leaks"] = "; ".join(fault.message for fault in prepared.leaks[:5]) or "none between the parts"
-    lines["time"] = (f"{seconds:.1f} s an epoch, measured here with {torch.get_num_threads()} threads; "
+    lines["time"] = frozen_features.told_time(prepared) if frozen else (
+                     f"{seconds:.1f} s an epoch, measured here with {torch.get_num_threads()} threads; "
                      f"about {seconds * epochs / 60:.1f} minutes for {epochs} epochs"
                      + (" at most (early stopping)" if loop.early_stopping else ""))
     return lines

@@ -19,6 +19,8 @@ OF_MASKS: Mapping[str, Any] = {
     "model.name": UNET, "preprocess.channels": 1, "preprocess.size": (256, 384), "preprocess.mean": (0.0,),
     "preprocess.std": (1.0,), "loss.name": "dice_bce", "loss.dice_weight": 0.2, "loss.bce_weight": 0.8,
     "optim.trunk_lr": 0.3, "loop.batch_size": 8, "loop.epochs": 40, "loop.ema": 0.95}
+# What works for a head on a frozen trunk.
+OF_HEAD: Mapping[str, Any] = {"loop.epochs": 200, "loop.batch_size": 128, "optim.lr": 3e-3}
 OF_UNET: Mapping[str, Any] = {"grey_stem": "sum", "normalisation": "folded", "atrous_rates": (2, 4, 6),
                               "min_hidden": 4, "finest": 2, "separable": True}
 
@@ -78,7 +80,8 @@ def with_defaults(config: TrainConfig, kind: Kind) -> TrainConfig:
         UsageError: the loss or the watched number is for another kind of work.
     """
     changes: dict[str, dict[str, Any]] = {}
-    for key, value in OF_MASKS.items() if of_masks(kind) else ():
+    defaults = OF_MASKS if of_masks(kind) else OF_HEAD if config.loop.frozen_features else {}
+    for key, value in defaults.items():
         part, _, name = key.partition(".")
         if name not in _given(config, part):
             changes.setdefault(part, {})[name] = value

@@ -13,6 +13,7 @@ from excite.data.split import Split
 from excite.engine.loop import Fit, fit
 from excite.engine.signals import StopFlag
 from excite.errors import EnvironmentFault, ExciteError, Interrupted
+from excite.jobs import frozen_features
 from excite.jobs import run_folder as files
 from excite.jobs.environment import environment
 from excite.jobs.estimate import epochs_within
@@ -85,6 +86,8 @@ def train(config: TrainConfig, *, model: nn.Module | None = None,
             run.refuse_changes("environment", _fixed(run.read_json(files.ENVIRONMENT)), _fixed(environment(threads)))
         prepared = prepare(config, model=model, progress=progress)
         config = prepared.config
+        if config.loop.frozen_features:
+            frozen_features.check(prepared)
         if loss is not None:
             prepared.task.replace_loss(loss)
         if resumed:
@@ -125,6 +128,8 @@ def _begin(run: RunFolder, prepared: Prepared, threads: int, progress: Progress)
 def _fit(run: RunFolder, prepared: Prepared, config: TrainConfig, progress: Progress) -> Fit:
     with StopFlag() as stop:
         try:
+            if config.loop.frozen_features:
+                return frozen_features.fit_head(run, prepared, progress=progress, stop=stop)
             return fit(prepared.model, prepared.task, prepared.loader("train", train=True), prepared.loader("val"),
                        optim=config.optim, schedule=config.schedule, loop=config.loop, seed=config.seed,
                        folder=run.path, log=run.log, progress=progress, stop=stop)
