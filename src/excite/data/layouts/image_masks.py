@@ -17,7 +17,7 @@ from excite.data.row import MASK_SEPARATOR, Row
 from excite.data.sections import DataSection
 
 IMAGES, MASKS = ("images", "image", "imgs", "img"), ("masks", "mask", "annotations", "segmentations", "labels")
-ENDING = re.compile(r"(?P<image>.+?)[_-](?:mask|seg|segmentation|label|annotation)(?:[_-]\d+)?$", re.IGNORECASE)
+ENDING = re.compile(r"(?P<image>.+?)[_-](?:mask|seg|segmentation|label)(?:[_-]\d+)?$", re.IGNORECASE)
 
 
 @LAYOUTS.register("image_masks")
