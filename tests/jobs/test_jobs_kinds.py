@@ -54,6 +54,9 @@ def test_what_the_user_said_stays() -> None:
     assert (found.task, found.preprocess.size, found.loop.epochs) == ("heads", 96, 3)
     assert (found.loss.name, found.loss.dice_weight, found.loss.bce_weight) == ("dice_bce", 1.0, 0.5)
     assert found.model.options == OF_UNET and found.preprocess.channels == 1
+    other = with_defaults(config(model={"attention": "cbam"}), "heads")
+    assert "min_hidden" not in other.model.options
+    assert check_network(other, "heads") == "mobilenet_v2"
     own = with_defaults(config(model={"name": "aspp_se_unet"}), "segmentation")
     assert (own.model.options, own.model.weights) == ({}, None)
     classes = with_defaults(config(), "classification")

@@ -90,7 +90,9 @@ def with_defaults(config: TrainConfig, kind: Kind) -> TrainConfig:
         changes.get("loss", {}).pop("bce_weight", None)
     named = config.model.name if "name" in _given(config, "model") else UNET
     if of_masks(kind) and named == UNET and "options" not in _given(config, "model"):
-        changes.setdefault("model", {})["options"] = dict(OF_UNET)
+        bare = config.model.attention is None  # min_hidden is of the network's own SE
+        changes.setdefault("model", {})["options"] = {key: value for key, value in OF_UNET.items()
+                                                      if bare or key != "min_hidden"}
     if of_masks(kind) and named == "aspp_se_unet" and "weights" not in _given(config, "model"):
         changes.setdefault("model", {})["weights"] = None  # there are none for its encoder
     sections = {part: getattr(config, part).model_copy(update=values) for part, values in changes.items()}
