@@ -89,19 +89,6 @@ class ToyTask:
             np.mean([right[truth == one].mean() for one in np.unique(truth)])), "macro_auroc": None}
 
 
-class StopAt(StopFlag):
-    """Rises when it is looked at for the n-th time."""
-
-    def __init__(self, look: int) -> None:
-        self.looks, self.look = 0, look
-        self._before = {}
-
-    @property
-    def signal(self) -> int | None:  # type: ignore[override]
-        self.looks += 1
-        return 15 if self.looks >= self.look else None
-
-
 def toy_fit(folder: Path, *, model: nn.Module | None = None, train: Toy | None = None, val: Toy | None = None,
             optim: dict[str, Any] | None = None, schedule: dict[str, Any] | None = None,
             loop: dict[str, Any] | None = None, seed: int = 3, stop: StopFlag | None = None, task: Any = None,

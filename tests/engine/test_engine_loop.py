@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from engine_toy import Net, StopAt, Toy, ToyTask, bits, toy_fit
+from engine_toy import Net, Toy, ToyTask, bits, toy_fit
 from torch import nn
 from torch.nn import functional
 
@@ -20,6 +20,7 @@ from excite.engine.step import step_seed
 from excite.errors import DataError, Interrupted, ModelError, UsageError
 from excite.machine import usable_cores
 from excite.progress import Progress
+from stand_ins import StopAt
 
 EVEN = {"count": 40, "batch_size": 8}  # 5 batches of 8: dividing by 8 is exact, so sums and means have the same bits
 

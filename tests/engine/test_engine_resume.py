@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-from engine_toy import Net, StopAt, Toy, bits, toy_fit
+from engine_toy import Net, Toy, bits, toy_fit
 
 from excite.engine.checkpoint import load_latest
 from excite.engine.signals import StopFlag
 from excite.errors import Interrupted, ModelError
+from stand_ins import StopAt
 
 RECIPES: dict[str, dict[str, Any]] = {
     "adamw cosine": {},

@@ -36,33 +36,10 @@ from excite.jobs.trunk_runtime import TrunkRuntimes, worst
 from excite.models.classifier import create_model
 from excite.progress import Progress, silent
 from runs import simulated_table, small_config
+from stand_ins import StopAt, Told
 
 FROZEN: dict[str, object] = {"loop.frozen_features": True, "loop.feature_views": 3, "loop.epochs": 6,
                              "loop.batch_size": 16, "optim.lr": 0.02}
-
-
-class Told(Progress):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        super().__init__(None)
-        self.texts: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.texts.append(text)
-
-
-class After(StopFlag):
-    """Rises when it is looked at for the n-th time."""
-
-    def __init__(self, look: int) -> None:
-        self.looks, self.look = 0, look
-        self._before = {}
-
-    @property
-    def signal(self) -> int | None:  # type: ignore[override]
-        self.looks += 1
-        return 15 if self.looks > self.look else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -372,14 +349,14 @@ def test_without_room_vectors_are_not_kept(tmp_path: Path, data: Data) -> None:
 
 def test_a_resumed_run_ends_with_the_same_bits(data: Data, tmp_path: Path, quick: None) -> None:
     whole = data.prepared(tmp_path / "cache")
-    looks = After(10**9)
+    looks = StopAt(10**9)
     done = trained(whole, tmp_path / "whole", stop=looks)
     of_vectors = -(-len(whole.split.val) // 8) + 3 * -(-len(whole.split.train) // 8)
     assert looks.looks > of_vectors + 20
     for look in (5, of_vectors + 1, of_vectors + 12, looks.looks - 2):  # of the first view; in the training
         folder, cache = tmp_path / f"cut{look}", tmp_path / f"cache{look}"
         with pytest.raises(Interrupted):
-            trained(data.prepared(cache), folder, stop=After(look))
+            trained(data.prepared(cache), folder, stop=StopAt(look + 1))
         shutil.rmtree(cache / "features", ignore_errors=True)  # they are made again, by the same runtime
         resumed = data.prepared(cache)
         assert trained(resumed, folder).best_value == done.best_value
@@ -400,7 +377,7 @@ def test_whole_views_survive_an_interruption(data: Data, tmp_path: Path, quick: 
     prepared = data.prepared(tmp_path / "cache")
     batches = -(-len(prepared.split.val) // 8)
     with pytest.raises(Interrupted, match="whole views are kept"):
-        trained(prepared, tmp_path / "run", stop=After(batches + 2))
+        trained(prepared, tmp_path / "run", stop=StopAt(batches + 3))
     assert len(list((tmp_path / "cache" / "features").glob("[!.]*"))) == 1
 
 

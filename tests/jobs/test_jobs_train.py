@@ -29,9 +29,9 @@ from excite.jobs.run_folder import RunFolder
 from excite.jobs.sections import TrainConfig
 from excite.jobs.train import Run, train
 from excite.metrics.calibration import fit_temperature
-from excite.progress import Progress
 from excite.tasks.classification import ClassificationTask
 from runs import simulated_table, small_config
+from stand_ins import Told
 
 Rows = list[dict[str, str]]
 BRIGHT = 30_000  # what test and validation images of the 16-bit table have on top
@@ -39,17 +39,6 @@ BRIGHT = 30_000  # what test and validation images of the 16-bit table have on t
 
 class Reached(Exception):
     """A step of the training began that a test need not wait for."""
-
-
-class Told(Progress):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        super().__init__(None)
-        self.texts: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.texts.append(text)
 
 
 @dataclass(frozen=True, kw_only=True)

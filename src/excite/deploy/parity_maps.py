@@ -14,6 +14,7 @@ from torch import nn
 
 from excite.deploy.export import evaluating, logits_of
 from excite.deploy.measuring import head_in
+from excite.deploy.parity import RELATIVE_LIMIT
 from excite.deploy.session import open_session
 from excite.errors import ModelError, ParityError, UsageError
 from excite.machine import usable_cores
@@ -22,7 +23,6 @@ from excite.outcome.maps import Place, cut_of, to_original
 from excite.progress import Progress, silent
 
 Float = NDArray[np.float32]
-RELATIVE_LIMIT = 1e-4                              # of the largest output, float32; rounding alone gives 1e-6
 DICE_LIMIT = 0.9999                                # of two masks of one image
 HC_LIMIT = 0.01                                    # mm, or pixels where a pixel's size is not known
 OTHER_SIZES = ((256, 256), (544, 800), (250, 333))  # what it is proved at besides its own; the last is padded inside

@@ -1,63 +1,41 @@
 """The evaluation of a classifier on one part of the data: every number with its interval, and what to beware of."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from excite.errors import DataError, UsageError
+from excite.errors import UsageError
 from excite.metrics.calibration import reliability
 from excite.metrics.classification import PER_CLASS, ClassificationMeasure
 from excite.metrics.intervals import Interval, bootstrap, wilson
+from excite.metrics.measured import UNPROVEN, MeasuredPart
 from excite.metrics.ranking import roc
 from excite.metrics.table import lines
 from excite.progress import Progress
 
 FEW = 10  # units of a class below which its intervals are rough
-SHOWN = 3  # failed files that an error names
-UNPROVEN = "not shown to be better than always answering"  # how the note begins that has to be read first
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Evaluation:
+class Evaluation(MeasuredPart):
     """What a classifier does on one part of the data.
 
     Args:
-        part: Name of the part.
-        n: Images.
-        n_units: Units among them, over which the intervals are made.
-        unit_kind: What a unit is: "patient", "near-duplicate cluster", "image", ...
-        classes: In the order of the network's outputs.
-        metrics: Numbers over all classes.
         per_class: Numbers of each class against the rest.
         support: Images of each class.
         confusion: Counts; a row is a true class, a column a predicted one.
         roc: Corners of each class's curve; classes that have none are left out.
         reliability: Bins of the most probable class's probability that have an image.
-        notes: What was done and what to beware of, each a sentence.
-        failed: Files that could not be used, with the reason.
     """
 
-    part: str
-    n: int
-    n_units: int
-    unit_kind: str
-    classes: tuple[str, ...]
-    metrics: dict[str, Interval]
     per_class: dict[str, dict[str, Interval]]
     support: dict[str, int]
     confusion: NDArray[np.int64]
     roc: dict[str, dict[str, list[float]]]
     reliability: dict[str, list[float] | list[int]]
-    notes: tuple[str, ...] = ()
-    failed: tuple[dict[str, str], ...] = field(default=())
-
-    @property
-    def unproven(self) -> list[str]:
-        """The notes that say that one answer for every image may be as good."""
-        return [note for note in self.notes if note.startswith(UNPROVEN)]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; a number that is not defined is null and has a note."""
@@ -67,13 +45,6 @@ class Evaluation:
                 "classes": list(self.classes), "metrics": {key: one.to_json() for key, one in self.metrics.items()},
                 "per_class": per_class, "confusion": self.confusion.tolist(), "roc": self.roc,
                 "reliability": self.reliability, "notes": list(self.notes), "failed": list(self.failed)}
-
-    def raise_failures(self) -> None:
-        """Raise a DataError (exit code 3) where a file could not be used; the others were evaluated."""
-        if self.failed:
-            raise DataError(f"{len(self.failed)} of {self.n + len(self.failed)} rows could not be used",
-                            why="; ".join(one["error"] for one in self.failed[:SHOWN]),
-                            fix="mend or leave out these files; the others are evaluated")
 
     def text(self, names: Sequence[str] = ()) -> str:
         """Return the numbers as text for a terminal: those of `names` over all classes, or every one."""

@@ -12,12 +12,12 @@ import numpy as np
 
 from excite.errors import DataError, UsageError
 from excite.metrics.agreement import agreement
-from excite.metrics.evaluation import SHOWN, UNPROVEN
 from excite.metrics.intervals import Interval
 from excite.metrics.mask_image import MILLIMETRES, PIXELS, MaskRow
 from excite.metrics.mask_notes import notes_of, unproven
 from excite.metrics.mask_slices import Slice, slices_by_size, slices_by_width
 from excite.metrics.mask_table import mask_lines
+from excite.metrics.measured import MeasuredPart
 from excite.metrics.segmentation import means
 from excite.progress import Progress
 
@@ -28,47 +28,26 @@ ORDER = ("adf_mm", "median_adf_mm", "df_mm", "loa_low_mm", "loa_high_mm", "cover
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskEvaluation:
-    """What a network for masks does on one part of the data.
+class MaskEvaluation(MeasuredPart):
+    """What a network for masks does on one part of the data: means over images, coverage and limits of agreement.
 
     Args:
-        part: Name of the part.
-        n: Images.
-        n_units: Units among them, over which the intervals are made.
-        unit_kind: What a unit is: "patient", "near-duplicate cluster", "image", ...
-        classes: What is drawn.
         task: "segmentation", or "heads".
-        metrics: Means over images by name, coverage and limits.
         rows: The images one by one; not in the JSON.
         slices: The same for thirds of the images by true size.
         widths: Coverage for thirds by the width of the interval.
         promised: Share of images whose interval is meant to hold the truth; None: there are no intervals.
         level: Probability from which a pixel is inside.
         tolerance: Of the surface Dice: {"mm": 1.0, "px": 2.0}.
-        notes: What was done and what to beware of, each a sentence.
-        failed: Files that could not be used, with the reason.
     """
 
-    part: str
-    n: int
-    n_units: int
-    unit_kind: str
-    classes: tuple[str, ...]
     task: str
-    metrics: dict[str, Interval]
     rows: tuple[MaskRow, ...] = field(default=(), repr=False)
     slices: tuple[Slice, ...] = ()
     widths: tuple[Slice, ...] = ()
     promised: float | None = None
     level: float = 0.5
     tolerance: dict[str, float] = field(default_factory=lambda: {"mm": MILLIMETRES, "px": PIXELS})
-    notes: tuple[str, ...] = ()
-    failed: tuple[dict[str, str], ...] = field(default=())
-
-    @property
-    def unproven(self) -> list[str]:
-        """The notes that say that one answer for every image may be as good."""
-        return [note for note in self.notes if note.startswith(UNPROVEN)]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data without the single images; a number that is not defined is null and has a note."""
@@ -77,13 +56,6 @@ class MaskEvaluation:
                 "promised": self.promised, "metrics": {key: one.to_json() for key, one in self.metrics.items()},
                 "slices": [one.to_json() for one in self.slices], "widths": [one.to_json() for one in self.widths],
                 "notes": list(self.notes), "failed": list(self.failed)}
-
-    def raise_failures(self) -> None:
-        """Raise a DataError (exit code 3) where a file could not be used; the others were evaluated."""
-        if self.failed:
-            raise DataError(f"{len(self.failed)} of {self.n + len(self.failed)} rows could not be used",
-                            why="; ".join(one["error"] for one in self.failed[:SHOWN]),
-                            fix="mend or leave out these files; the others are evaluated")
 
     def text(self, names: Sequence[str] = ()) -> str:
         """Return the numbers as text for a terminal: those of `names`, or every one."""

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from excite.metrics.evaluation import FEW, UNPROVEN
+from excite.metrics.evaluation import FEW
 from excite.metrics.intervals import Interval, wilson
 from excite.metrics.mask_image import HeadRow, MaskRow
+from excite.metrics.measured import UNPROVEN
 
 GROSS = 10.0  # mm of error that must not go unnoticed
 

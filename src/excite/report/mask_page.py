@@ -1,68 +1,34 @@
 """One offline HTML page on a network for masks: how well it draws, how well it measures, where it fails."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from excite.metrics.mask_evaluation import MaskEvaluation
 from excite.report import figures, mask_figures, mask_tables, tables
 from excite.report.html import filled, write_page
 from excite.report.overlay import Overlay, shown
+from excite.report.told import RunTold
 from excite.report.words import DISCLAIMER, cost_rows, parity_told, plural, standing_warnings, threads_told, when
 
 
 @dataclass(kw_only=True)
-class MaskReportData:
-    """What a report tells.
+class MaskReportData(RunTold):
+    """What a report on masks tells.
 
     Args:
-        lead: What was trained, on what, and the result with its interval, in a sentence or two.
-        counts: Images of each part by what is in them: {"train": {"with a head": 300}}.
-        unit_kind: What was kept together when splitting: "patient", "group", "near-duplicate cluster", "image".
         evaluation: Of the test part, with its images.
-        recipe: The whole config as YAML.
-        units: How many units each part has.
-        split_notes: Remarks of the split.
-        leaks: What the leak check found: {"kind", "message", "file", "row", "severity"}; none is good news.
-        reasons: Why the run is as it is, by topic.
-        curves: The log's epochs, by plan.
         level: How the level was chosen, in a sentence; "" where it was not.
         interval: What the interval rests on, in a sentence; "" where there is none.
         grid: Test images as they come.
         worst: The largest errors, worst first.
-        cost: {"parameters", "macs", "milliseconds", "threads", "input"}; any may be missing.
-        weights: What the network started from, in words.
-        environment: Versions and machine, nested.
-        parity: {"max_abs", "dice", "hc", "hc_unit", "n"} of the export against the trained network.
-        limits: Sentences beside the standing ones.
-        next_commands: (command, what it does).
-        created: When: an ISO 8601 time, or any text.
     """
 
-    title: str
-    simulated: bool
-    lead: str
-    counts: Mapping[str, Mapping[str, int]]
-    unit_kind: str
     evaluation: MaskEvaluation
-    recipe: str
-    units: Mapping[str, int] = field(default_factory=dict)
-    split_notes: Sequence[str] = ()
-    leaks: Sequence[Mapping[str, Any]] = ()
-    reasons: Mapping[str, str] = field(default_factory=dict)
-    curves: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     level: str = ""
     interval: str = ""
     grid: Sequence[Overlay] = ()
     worst: Sequence[Overlay] = ()
-    cost: Mapping[str, Any] = field(default_factory=dict)
-    weights: str = ""
-    environment: Mapping[str, Any] = field(default_factory=dict)
-    parity: Mapping[str, Any] | None = None
-    limits: Sequence[str] = ()
-    next_commands: Sequence[tuple[str, str]] = ()
-    created: str = ""
 
 
 def write_mask_report(file: Path, data: MaskReportData, *, images: bool = True) -> Path:

@@ -2,16 +2,17 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from excite.metrics.evaluation import UNPROVEN
+from excite.metrics.measured import UNPROVEN
 from excite.report import figures, tables
 from excite.report.html import LARGEST, filled, jpeg, write_page
+from excite.report.told import RunTold
 from excite.report.words import DISCLAIMER, cost_rows, parity_told, plural, standing_warnings, threads_told, when
 
 __all__ = ["DISCLAIMER", "LARGEST", "Picture", "ReportData", "render", "write_report"]
@@ -32,60 +33,26 @@ class Picture:
 
 
 @dataclass(kw_only=True)
-class ReportData:
-    """What a report tells.
+class ReportData(RunTold):
+    """What a report on a classifier tells.
 
     Args:
-        lead: What was trained, on what, and the result with its interval, in a sentence or two.
         classes: In the order of the network's outputs.
-        counts: Images of each class in each part: {"train": {"head": 12}}.
-        units: How many units (patients) each part has.
-        unit_kind: What was kept together when splitting: "patient", "near-duplicate cluster", "image".
-        split_notes: Remarks of the split.
-        leaks: What the leak check found: {"kind", "message", "file", "row", "severity"}; none is good news.
-        reasons: Why the run is as it is, by topic.
-        recipe: The whole config as YAML.
-        curves: The log's epochs, by plan.
         evaluation: `Evaluation.to_json()` of the test part, after the temperature.
         temperature: {"value", "nll_before", "nll_after", "n"}, fitted on the validation part.
         reliability_before: As evaluation["reliability"], before the temperature.
         calibration_before: {"ece", "nll"} of the test part before the temperature.
         grid: Test predictions as they come.
         worst: The surest mistakes, worst first.
-        cost: {"parameters", "macs", "milliseconds", "threads", "input"}; any may be missing.
-        weights: What the network started from, in words.
-        environment: Versions and machine, nested.
-        parity: {"max_abs", "max_rel", "agreement", "n"} of the export against the trained network.
-        limits: Sentences beside the standing ones.
-        next_commands: (command, what it does).
-        created: When: an ISO 8601 time, or any text.
     """
 
-    title: str
-    simulated: bool
-    lead: str
     classes: Sequence[str]
-    counts: Mapping[str, Mapping[str, int]]
-    unit_kind: str
     evaluation: Mapping[str, Any]
-    recipe: str
-    units: Mapping[str, int] = field(default_factory=dict)
-    split_notes: Sequence[str] = ()
-    leaks: Sequence[Mapping[str, Any]] = ()
-    reasons: Mapping[str, str] = field(default_factory=dict)
-    curves: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     temperature: Mapping[str, float] | None = None
     reliability_before: Mapping[str, Any] | None = None
     calibration_before: Mapping[str, float] | None = None
     grid: Sequence[Picture] = ()
     worst: Sequence[Picture] = ()
-    cost: Mapping[str, Any] = field(default_factory=dict)
-    weights: str = ""
-    environment: Mapping[str, Any] = field(default_factory=dict)
-    parity: Mapping[str, float] | None = None
-    limits: Sequence[str] = ()
-    next_commands: Sequence[tuple[str, str]] = ()
-    created: str = ""
 
 
 def write_report(file: Path, data: ReportData, *, images: bool = True) -> Path:
