@@ -1,11 +1,11 @@
 """Head networks on HC18's folder by the same job, split, recipe and measurement, compared in pairs.
 
-    python benchmarks/heads.py HC18_FOLDER ENCODER.safetensors --out runs/hc18 [--networks ours published peer]
+    python benchmarks/heads.py HC18_FOLDER ENCODER.safetensors --out runs/hc18 [--networks ours published peer ...]
 
-ours: what `excite train HC18_FOLDER` makes. published: configs/hc18.yaml. peer: segmentation_models_pytorch's Unet with
-the same encoder weights, our recipe (needs that package: the environment of `make test-peers`). Each is a run of
-`excite train` in a folder of its own, so the same command goes on where it stopped. About 150 pictures of whole
-examinations to test, 42 to validate, the rest to train.
+The networks are those of NETWORKS below. peer, segmentation_models_pytorch's Unet with the same encoder weights and our
+recipe, needs that package: the environment of `make test-peers`. Each is a run of `excite train` in a folder of its own,
+so the same command goes on where it stopped. About 150 pictures of whole examinations to test, 42 to validate, the rest
+to train.
 """
 
 import argparse
@@ -28,6 +28,15 @@ from excite.progress import spoken
 
 SHOWN = ("adf_mm", "median_adf_mm", "df_mm", "head_hd_mm", "dice", "coverage", "width_mm")
 CONFIGS = Path(__file__).parents[1] / "configs"
+FULL = {"separable": False, "finest": 1}  # the published decoder
+NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {  # config, what differs from it
+    "ours":            ("heads.yaml", {}),                                            # `excite train HC18_FOLDER`
+    "published":       ("hc18.yaml",  {}),                                            # network and recipe
+    "published_net":   ("heads.yaml", FULL | {"atrous_rates": (6, 12, 18), "min_hidden": 1}),  # by our recipe
+    "published_rates": ("heads.yaml", {"atrous_rates": (6, 12, 18)}),
+    "stride16":        ("heads.yaml", {"output_stride": 16, "atrous_rates": (4, 8, 12)}),
+    "peer":            ("heads.yaml", {}),
+}
 MEAN, STD = 0.449, 0.226  # of ImageNet's three channels
 
 
@@ -55,11 +64,12 @@ class Peer(nn.Module):
 
 def config_of(network: str, asked: argparse.Namespace) -> TrainConfig:
     """Return the config of a network: the same split and seed for all."""
+    config, options = NETWORKS[network]
     values: dict[str, Any] = {"data.table": asked.folder, "split.test": 0.357, "split.val": 0.1, "seed": asked.seed,
                               "loop.threads": asked.threads, "loop.epochs": asked.epochs,
-                              "model.weights": None if network == "peer" else asked.encoder}
-    found: TrainConfig = load_config(TrainConfig, CONFIGS / ("hc18.yaml" if network == "published" else "heads.yaml"),
-                                     values=values)
+                              "model.weights": None if network == "peer" else asked.encoder,
+                              **{f"model.options.{name}": value for name, value in options.items()}}
+    found: TrainConfig = load_config(TrainConfig, CONFIGS / config, values=values)
     return found
 
 
@@ -87,7 +97,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("encoder", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--networks", nargs="+", choices=("ours", "published", "peer"), default=["ours", "published"])
+    parser.add_argument("--networks", nargs="+", choices=tuple(NETWORKS), default=["ours", "published"])
     parser.add_argument("--epochs", type=int, default=None)
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--seed", type=int, default=42)
