@@ -2,10 +2,10 @@
 
     python benchmarks/heads.py HC18_FOLDER ENCODER.safetensors --out runs/hc18 [--networks ours published peer ...]
 
-The networks are those of NETWORKS below. peer, segmentation_models_pytorch's Unet with the same encoder weights and our
-recipe, needs that package: the environment of `make test-peers`. Each is a run of `excite train` in a folder of its own,
-so the same command goes on where it stopped. About 150 pictures of whole examinations to test, 42 to validate, the rest
-to train.
+The networks are those of NETWORKS below. peer, segmentation_models_pytorch's Unet with the same encoder weights and
+our recipe, needs that package: the environment of `make test-peers`. Each is a run of `excite train` in a folder of its
+own, so the same command goes on where it stopped. About 150 pictures of whole examinations to test, 42 to validate,
+the rest to train.
 """
 
 import argparse
