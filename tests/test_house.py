@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "excite"
-BASE = {"registry", "errors", "config", "ellipse", "folders", "machine", "progress"}
+BASE = {"registry", "errors", "config", "ellipse", "folders", "machine", "progress", "tiling"}
 LOW = {"layers", "weights", "metrics", "data", "outcome"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -18,6 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "machine": set(),
     "registry": {"errors"},
     "ellipse": {"errors"},
+    "tiling": {"errors"},
     "config": {"errors", "registry"},
     "layers": BASE,
     "weights": BASE | {"layers"},

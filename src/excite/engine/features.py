@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from excite.data.sampling import repeats
 from excite.engine.loader import Loader
 from excite.errors import ModelError, UsageError
 
@@ -131,7 +132,7 @@ class FeatureBatches:
 
     def views(self, epoch: int, order: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return which view each place of an epoch's order shows."""
-        found: NDArray[np.int64] = (self._first[self._place[order]] + epoch + _repeats(order)) % self._count
+        found: NDArray[np.int64] = (self._first[self._place[order]] + epoch + repeats(order)) % self._count
         return found
 
     def batches(self, epoch: int, *, start: int = 0) -> Iterator[FeatureBatch]:
@@ -144,13 +145,3 @@ class FeatureBatches:
             part = slice(edges[step], edges[step + 1])
             vectors = self._vectors.index_select(0, places[part])
             yield FeatureBatch(index=order[part], images=vectors, labels=labels[part])
-
-
-def _repeats(order: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return for each place how often its row came before."""
-    ranked = np.argsort(order, kind="stable")
-    same = order[ranked]
-    begins = np.flatnonzero(np.r_[True, same[1:] != same[:-1]])
-    found = np.empty(len(order), np.int64)
-    found[ranked] = np.arange(len(order)) - np.repeat(begins, np.diff(np.r_[begins, len(order)]))
-    return found

@@ -5,7 +5,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from excite.data.augment import draw
 from excite.data.cache import ImageCache
 from excite.data.preprocess import Preprocess
+from excite.data.sampling import Sampler, batch_edges, epoch_order, repeats
 from excite.data.sections import AugmentSection
 from excite.data.targets import Target
 from excite.errors import DataError, UsageError
@@ -62,7 +63,7 @@ class Loader:
     def __init__(self, cache: ImageCache, preprocess: Preprocess, rows: Sequence[int],
                  labels: Sequence[int] | Sequence[Target], *, batch_size: int, seed: int,
                  augment: AugmentSection | None = None,
-                 sampler: Literal["shuffle", "balanced", "order"] = "order") -> None:
+                 sampler: Sampler = "order") -> None:
         if batch_size < 1 or seed < 0:
             raise UsageError(f"batch_size must be at least 1 and seed at least 0, got {batch_size} and {seed}")
         if sampler not in ("shuffle", "balanced", "order"):
@@ -91,22 +92,11 @@ class Loader:
     @property
     def steps(self) -> int:
         """Return the batches of an epoch."""
-        full, rest = divmod(len(self.rows), self.batch_size)
-        joined = rest == 1 and full > 0 and self.sampler != "order"
-        return full + (1 if rest and not joined else 0)
+        return len(batch_edges(len(self.rows), self.batch_size, sampler=self.sampler)) - 1
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """Return the rows of an epoch in their order."""
-        if self.sampler == "order":
-            return self.rows
-        random = np.random.default_rng([self.seed, epoch])
-        if self.sampler == "shuffle":
-            return random.permutation(self.rows)
-        classes = [self.rows[self.labels[self.rows] == label] for label in np.unique(self.labels[self.rows])]
-        share, rest = divmod(len(self.rows), len(classes))
-        more = set(random.permutation(len(classes))[:rest].tolist())
-        drawn = [_cycled(members, share + (place in more), random) for place, members in enumerate(classes)]
-        return random.permutation(np.concatenate(drawn))
+        return epoch_order(self.rows, self.labels[self.rows], sampler=self.sampler, seed=self.seed, epoch=epoch)
 
     def batches(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from batch `start` on; earlier ones are neither rendered nor read.
@@ -114,8 +104,8 @@ class Loader:
         A thread renders two batches ahead. A fault in it is raised here. It ends when the iterator does or is closed.
         """
         order = self.order(epoch)
-        repeats = _repeats(order)
-        edges = [step * self.batch_size for step in range(self.steps)] + [len(order)]
+        again = repeats(order)
+        edges = batch_edges(len(order), self.batch_size, sampler=self.sampler)
         wanted: queue.Queue[Batch | BaseException | None] = queue.Queue(AHEAD)
         stop = threading.Event()
 
@@ -125,7 +115,7 @@ class Loader:
                 rendered = np.empty((1, *shape, self._channels), self._depth)
                 for step in range(start, self.steps):
                     place = slice(edges[step], edges[step + 1])
-                    if not _put(wanted, self._batch(order[place], repeats[place], epoch, rendered), stop):
+                    if not _put(wanted, self._batch(order[place], again[place], epoch, rendered), stop):
                         return
                 _put(wanted, None, stop)
             except BaseException as fault:  # whatever it is, the caller must see it
@@ -142,11 +132,11 @@ class Loader:
             stop.set()
             thread.join()
 
-    def _batch(self, rows: NDArray[np.int64], repeats: NDArray[np.int64], epoch: int, rendered: NDArray[Any]) -> Batch:
+    def _batch(self, rows: NDArray[np.int64], again: NDArray[np.int64], epoch: int, rendered: NDArray[Any]) -> Batch:
         floats = self._buffers.take(len(rows))
         shape = self.preprocess.height, self.preprocess.width
         masks = np.empty((len(rows), 1, *shape), np.float32) if self.targets else None
-        for place, (row, repeat) in enumerate(zip(rows.tolist(), repeats.tolist(), strict=True)):
+        for place, (row, repeat) in enumerate(zip(rows.tolist(), again.tolist(), strict=True)):
             change = None
             if self.augment is not None:
                 change = draw(self.augment, seed=self.seed, epoch=epoch, index=row, repeat=repeat)
@@ -177,22 +167,6 @@ class _Buffers:
     def _give_back(self, whole: NDArray[np.float32]) -> None:
         if len(self._free) < AHEAD + 2:
             self._free.append(whole)
-
-
-def _cycled(members: NDArray[np.int64], count: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """Return `count` of `members`: all of them in a random order, then again, as often as needed."""
-    rounds = -(-count // len(members))
-    return np.concatenate([random.permutation(members) for _ in range(rounds)])[:count]
-
-
-def _repeats(order: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return for each place how often its row came before."""
-    seen: dict[int, int] = {}
-    repeats = np.empty(len(order), np.int64)
-    for place, row in enumerate(order.tolist()):
-        repeats[place] = seen.get(row, 0)
-        seen[row] = seen.get(row, 0) + 1
-    return repeats
 
 
 def _put(line: "queue.Queue[Batch | BaseException | None]", item: "Batch | BaseException | None",

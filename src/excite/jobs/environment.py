@@ -14,6 +14,7 @@ EXTRAS = {
     "train": ("torch", "sklearn", "onnx", "onnxscript"),
     "serve": ("fastapi", "uvicorn", "python_multipart"),
     "tables": ("pyarrow", "openpyxl"),
+    "matlab": ("h5py",),
 }
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16")
 

@@ -1,0 +1,1 @@
+"""Hyperspectral scenes: one cube of spectra, one map of labels."""

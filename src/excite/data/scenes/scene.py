@@ -1,0 +1,157 @@
+"""A scene to learn from: a cube and the labels of its pixels."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from excite.data.scenes.cube import Cube
+from excite.data.scenes.gaps import NoData
+from excite.data.scenes.label_files import LABEL_SUFFIXES, read_labels
+from excite.data.scenes.labels import LabelMap, check_pair
+from excite.data.scenes.public import has_abundances, public_scene, read_abundances
+from excite.data.scenes.reading import CUBE_SUFFIXES, open_cube, prepare_cube
+from excite.errors import DataError, UsageError
+
+ENDINGS = ("_gt", "_labels", "_label", "_groundtruth", "_ground_truth")
+CORRECTED = "_corrected"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scene:
+    """Cube and labels of one place.
+
+    Args:
+        name: What to call it.
+        cube: Its spectra.
+        labels: Its classes; pixels without data are unlabelled.
+
+    Raises:
+        DataError: the two differ in size.
+    """
+
+    name: str
+    cube: Cube
+    labels: LabelMap
+
+    def __post_init__(self) -> None:
+        check_pair(self.cube, self.labels)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what was decided on the way, each a sentence."""
+        return self.cube.notes + self.labels.notes
+
+
+def open_scene(cube: Path, labels: Path | None = None, *, variable: str | None = None,
+               label_variable: str | None = None, classes: Sequence[str] | None = None, purest: float | None = None,
+               wavelengths: Sequence[float] | None = None, drop_bands: Sequence[int] = (), no_data: NoData = None,
+               white: Path | None = None, dark: Path | None = None) -> Scene:
+    """Return the scene of a cube and a label file, or of a file with abundances.
+
+    Args:
+        cube: See `reading.open_cube`, as for `variable`, `wavelengths`, `drop_bands`, `no_data`, `white` and `dark`.
+        labels: See `label_files.read_labels`; None where the cube's file holds abundances.
+        label_variable: Which array of a .mat or .npz file the labels are.
+        classes: Names of 1, 2, ...; None for those of the file, or of the public scene of that name.
+        purest: Least abundance of a labelled pixel, above 0 to 1; see `labels.from_abundances`.
+
+    Raises:
+        DataError: a file cannot be read, or the two do not fit. UsageError: an argument does not fit.
+        EnvironmentFault: MATLAB files of version 7.3 need the extra `matlab`.
+    """
+    if labels is None:
+        if variable or label_variable or not has_abundances(cube):
+            raise UsageError("the labels must be named", where=cube, why="the file holds no abundances",
+                             fix="name the label file too")
+        values, shares = read_abundances(cube, purest=purest)
+        spectra = prepare_cube(values, wavelengths=wavelengths, drop_bands=drop_bands, no_data=no_data, white=white,
+                               dark=dark)
+        truth = shares if classes is None else replace(shares, classes=tuple(classes))
+        return _joined(cube.stem, spectra, truth)
+    if purest is not None:
+        raise UsageError("purest is for abundances", where=labels, why="the labels are a file of numbers",
+                         fix="leave it out")
+    spectra = open_cube(cube, variable=variable, wavelengths=wavelengths, drop_bands=drop_bands, no_data=no_data,
+                        white=white, dark=dark)
+    known = public_scene(labels) if classes is None else None
+    truth = read_labels(labels, variable=label_variable, classes=known.classes if known else classes)
+    if known and known.doubt:
+        truth = replace(truth, notes=(*truth.notes, known.doubt))
+    return _joined(known.name if known else cube.stem, spectra, truth)
+
+
+def find_scene(path: Path, *, purest: float | None = None) -> Scene:
+    """Return the one scene of a folder, or the scene of a cube whose labels lie beside it.
+
+    Labels are found by their name: that of the cube with _gt, _labels or _groundtruth at its end, with or without
+    _corrected in the cube's own. Other pairs are for `open_scene`, and so are cubes that need words.
+
+    Args:
+        path: A folder, or the file of a cube.
+        purest: Least abundance of a labelled pixel, where the scene has abundances.
+
+    Raises:
+        DataError: there is no scene, or several; the message lists what was found.
+    """
+    if not path.exists():
+        raise DataError("there is no such file or folder", where=path, fix="check the path")
+    pairs = list(_scenes_of(path))
+    if len(pairs) == 1:
+        return open_scene(*pairs[0], purest=purest)
+    folder = path if path.is_dir() else path.parent
+    files = ", ".join(file.name for file in _files(folder)) or "no file of a known kind"
+    if not pairs:
+        raise DataError(f"no {'cube with labels' if path.is_dir() else 'labels for the cube'}", where=path,
+                        why=f"the folder has {files}",
+                        fix=f"name both files, or call the labels as the cube with {ENDINGS[0]} at the end")
+    found = "; ".join(cube.name if labels is None else f"{cube.name} with {labels.name}" for cube, labels in pairs)
+    raise DataError(f"{len(pairs)} scenes could be meant", where=path, why=found, fix="name both files of one")
+
+
+def _joined(name: str, cube: Cube, labels: LabelMap) -> Scene:
+    """Return the scene, its pixels without data unlabelled."""
+    check_pair(cube, labels)
+    if cube.valid is not None and (lost := int(np.count_nonzero(labels.values[~cube.valid]))):
+        values = np.where(cube.valid, labels.values, 0).astype(np.int32)
+        note = f"{lost} labelled pixels hold no data: unlabelled"
+        labels = replace(labels, values=values, notes=(*labels.notes, note))
+    return Scene(name=name, cube=cube, labels=labels)
+
+
+def _scenes_of(path: Path) -> Iterator[tuple[Path, Path | None]]:
+    """Return cubes and their labels: those of a folder, or those of one cube."""
+    files = _files(path if path.is_dir() else path.parent)
+    for cube in files if path.is_dir() else [path]:
+        if cube.suffix.lower() in CUBE_SUFFIXES and not _is_label(cube):
+            labels = [file for file in files if _is_label(file) and _base(file) in (_stem(cube), _base(cube))]
+            if labels:
+                yield from ((cube, file) for file in labels)
+            elif has_abundances(cube):
+                yield cube, None
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the files that may be a cube or labels; of an ENVI pair the header."""
+    files = [file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.startswith(".")
+             and file.suffix.lower() in (*CUBE_SUFFIXES, *LABEL_SUFFIXES)]
+    headed = {file.stem.lower() for file in files if file.suffix.lower() == ".hdr"}
+    kinds = (".mat", ".npy", ".npz", ".png", ".tif", ".tiff", ".bmp", ".hdr")
+    return [file for file in files
+            if file.suffix.lower() in kinds or not {file.stem.lower(), file.name.lower()} & headed]
+
+
+def _stem(file: Path) -> str:
+    return file.stem.lower()
+
+
+def _is_label(file: Path) -> bool:
+    return _stem(file).endswith(ENDINGS) and file.suffix.lower() in LABEL_SUFFIXES
+
+
+def _base(file: Path) -> str:
+    """Return what the names of a cube and its labels have in common."""
+    stem = _stem(file)
+    ending = next((ending for ending in (*ENDINGS, CORRECTED) if stem.endswith(ending)), "")
+    return stem.removesuffix(ending)
