@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from excite.jobs.train import Run, train
     from excite.models.classifier import create_model, list_models
     from excite.models.cost import Cost, count
+    from excite.models.scene_prediction import predict_scene
     from excite.weights.inflate import inflate
     from excite.weights.load import LoadReport, load_weights
 
@@ -32,10 +33,11 @@ _WHERE = {
     "list_models": "models.classifier",
     "load": "deploy.runtime",
     "load_weights": "weights.load",
+    "predict_scene": "models.scene_prediction",
     "train": "jobs.train",
 }
 __all__ = ["AttentionPlan", "Cost", "LoadReport", "Predictor", "Run", "count", "create_model", "evaluate",
-           "inflate", "list_models", "load", "load_weights", "train"]
+           "inflate", "list_models", "load", "load_weights", "predict_scene", "train"]
 
 
 def __getattr__(name: str) -> object:

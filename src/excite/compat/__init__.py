@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from excite.compat.fibrosis import get_fine_tuning_parameters, get_model
+    from excite.compat.hyperspectral import HybridSN
     from excite.compat.light import (
         ConvBNReLU,
         InvertedResidual,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from excite.compat.ultrasound import UltrasoundDataset, calculate_metrics, predict_image
 
 _WHERE = {
+    "HybridSN": "hyperspectral",
     "ConvBNReLU": "light", "InvertedResidual": "light", "MobileNetV2": "light", "channel_shuffle": "light",
     "hsigmoid": "light", "hswish": "light", "mobilenet_v3_large": "light", "mobilenet_v3_small": "light",
     "SEBottleneck": "se", "SEModule": "se", "SEResNet50": "se", "SEResNet50_Simple": "se",
@@ -38,9 +40,9 @@ _WHERE = {
     "UltrasoundDataset": "ultrasound", "calculate_metrics": "ultrasound", "predict_image": "ultrasound",
     "get_fine_tuning_parameters": "fibrosis", "get_model": "fibrosis",
 }
-__all__ = ["ASPP", "ASPPResidualSEUNet", "ConvBNReLU", "DoubleResidualBlockSE", "InvertedResidual", "MobileNetV2",
-           "MobileNetV2ASPPResidualSEUNet", "ResidualBlockSE", "SEBlock", "SEBottleneck", "SEModule", "SEResNet50",
-           "SEResNet50_Simple", "UltrasoundDataset", "calculate_metrics", "channel_shuffle",
+__all__ = ["ASPP", "ASPPResidualSEUNet", "ConvBNReLU", "DoubleResidualBlockSE", "HybridSN", "InvertedResidual",
+           "MobileNetV2", "MobileNetV2ASPPResidualSEUNet", "ResidualBlockSE", "SEBlock", "SEBottleneck", "SEModule",
+           "SEResNet50", "SEResNet50_Simple", "UltrasoundDataset", "calculate_metrics", "channel_shuffle",
            "get_fine_tuning_parameters", "get_model", "hsigmoid", "hswish", "mobilenet_v3_large", "mobilenet_v3_small",
            "predict_image"]
 

@@ -55,8 +55,10 @@ class Order:
 
 
 def usual_order(name: str, *, channels: int | None = None, classes: int | None = None, **more: Any) -> Order:
-    """Return an order with 3 channels and 1000 classes unless told otherwise; 1 and 1 where masks are drawn."""
-    usual = (1, 1) if name in NETWORKS else (3, 1000)
+    """Return an order with 3 channels and 1000 classes unless told otherwise, 1 and 1, or what a network says."""
+    usual = (3, 1000)
+    if name in NETWORKS:
+        usual = getattr(NETWORKS[name], "usual_channels", 1), getattr(NETWORKS[name], "usual_classes", 1)
     return Order(name=name, channels=usual[0] if channels is None else channels,
                  classes=usual[1] if classes is None else classes, **more)
 

@@ -138,7 +138,7 @@ class RunFolder:
     def _acquire(self) -> None:
         lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            _lock_file(lock)
+            lock_file(lock)
         except OSError:
             os.close(lock)
             raise EnvironmentFault("another process works in this run folder", where=self.path,
@@ -159,7 +159,8 @@ def read_events(file: Path) -> list[dict[str, Any]]:
             if event.get("event") != "epoch" or last[event["epoch"]] == place]
 
 
-def _lock_file(descriptor: int) -> None:
+def lock_file(descriptor: int) -> None:
+    """Lock an open file for this process, or raise an OSError where another one has it."""
     try:
         import fcntl
     except ImportError:  # Windows

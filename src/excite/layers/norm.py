@@ -36,6 +36,9 @@ def group_norms(model: nn.Module) -> None:
 
     Source: Wu, He, "Group Normalization", ECCV 2018, arXiv:1803.08494; 32 groups, fewer where they do not divide.
     """
+    if not any(isinstance(one, _BatchNorm) for one in model.modules()):
+        raise UsageError(f"norm='group' finds no batch normalisation in a {type(model).__name__}",
+                         fix="hybridsn: normalisation='group'")
     for parent in list(model.modules()):
         for name, layer in parent.named_children():
             if isinstance(layer, _BatchNorm):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import excite.models.aspp_se_unet
 import excite.models.cbam_resnet
+import excite.models.hybridsn
 import excite.models.inception
 import excite.models.mobilenet_v1
 import excite.models.mobilenet_v2
