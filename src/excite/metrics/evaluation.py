@@ -29,6 +29,7 @@ class Evaluation(MeasuredPart):
         confusion: Counts; a row is a true class, a column a predicted one.
         roc: Corners of each class's curve; classes that have none are left out.
         reliability: Bins of the most probable class's probability that have an image.
+        sample: What is classified: "image", or "pixel" of a scene.
     """
 
     per_class: dict[str, dict[str, Interval]]
@@ -36,6 +37,7 @@ class Evaluation(MeasuredPart):
     confusion: NDArray[np.int64]
     roc: dict[str, dict[str, list[float]]]
     reliability: dict[str, list[float] | list[int]]
+    sample: str = "image"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; a number that is not defined is null and has a note."""
@@ -53,7 +55,8 @@ class Evaluation(MeasuredPart):
 
 def evaluate(truth: NDArray[Any], probabilities: NDArray[Any], classes: Sequence[str], units: Sequence[str], *,
              part: str, unit_kind: str, notes: Sequence[str] = (), failed: Sequence[dict[str, str]] = (),
-             resamples: int = 1000, seed: int = 0, progress: Progress | None = None) -> Evaluation:
+             sample: str = "image", resamples: int = 1000, seed: int = 0,
+             progress: Progress | None = None) -> Evaluation:
     """Return every number of a classifier with a 95 % interval from a bootstrap over units.
 
     Args:
@@ -65,6 +68,7 @@ def evaluate(truth: NDArray[Any], probabilities: NDArray[Any], classes: Sequence
         unit_kind: What a unit is.
         notes: What is known about the data already.
         failed: {"file", "error"} of the images that could not be used.
+        sample: What is classified, for the notes.
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
 
@@ -78,24 +82,24 @@ def evaluate(truth: NDArray[Any], probabilities: NDArray[Any], classes: Sequence
         raise UsageError(f"units must have one name an image ({len(truth)}), got {len(units)}")
     measure = ClassificationMeasure(truth, probabilities, classes)
     found = bootstrap(measure, units, resamples=resamples, seed=seed, progress=progress)
-    found = {name: _explained(name, one, measure) for name, one in found.items()}
+    found = {name: _explained(name, one, measure, sample) for name, one in found.items()}
     count = len(set(units))
     per_class = {label: {name: found[f"{name}/{label}"] for name in PER_CLASS} for label in measure.classes}
     overall = {name: one for name, one in found.items() if "/" not in name}
     curves = {label: roc(measure.truth == place, measure.probabilities[:, place])
               for place, label in enumerate(measure.classes)}
     said = [*_unproven(measure, overall), *notes,
-            *_notes(measure, units, overall, unit_kind=unit_kind, resamples=resamples, seed=seed)]
+            *_notes(measure, units, overall, sample=sample, unit_kind=unit_kind, resamples=resamples, seed=seed)]
     return Evaluation(
         part=part, n=len(measure.truth), n_units=count, unit_kind=unit_kind, classes=measure.classes, metrics=overall,
         per_class=per_class, support=dict(zip(measure.classes, measure.support.tolist(), strict=True)),
         confusion=measure.confusion(), reliability=reliability(measure.truth, measure.probabilities),
         roc={label: {"fpr": curve[0].tolist(), "tpr": curve[1].tolist()}
              for label, curve in curves.items() if curve is not None},
-        notes=tuple(said), failed=tuple(failed))
+        notes=tuple(said), failed=tuple(failed), sample=sample)
 
 
-def _explained(name: str, one: Interval, measure: ClassificationMeasure) -> Interval:
+def _explained(name: str, one: Interval, measure: ClassificationMeasure, sample: str) -> Interval:
     """Return a number that is not defined with the reason."""
     if one.value is not None:
         return one
@@ -103,11 +107,11 @@ def _explained(name: str, one: Interval, measure: ClassificationMeasure) -> Inte
     if kind == "kappa" or (not label and kind.endswith("macro")):
         reason = "only one class occurs"
     elif measure.support[measure.classes.index(label)] == 0:
-        reason = "no image of this class"
+        reason = f"no {sample} of this class"
     elif kind == "precision":
         reason = "this class is never predicted"
     else:
-        reason = "every image is of this class"
+        reason = f"every {sample} is of this class"
     return Interval(value=None, low=None, high=None, note=f"not defined: {reason}")
 
 
@@ -127,8 +131,8 @@ def _unproven(measure: ClassificationMeasure, overall: dict[str, Interval]) -> l
     return [f"{UNPROVEN} {largest}: {'; '.join(why)}"] if why else []
 
 
-def _notes(measure: ClassificationMeasure, units: Sequence[str], overall: dict[str, Interval], *, unit_kind: str,
-           resamples: int, seed: int) -> list[str]:
+def _notes(measure: ClassificationMeasure, units: Sequence[str], overall: dict[str, Interval], *, sample: str,
+           unit_kind: str, resamples: int, seed: int) -> list[str]:
     """Return what a reader of the numbers has to know, each a sentence."""
     names = np.array(measure.classes, dtype=object)
     predicted = np.bincount(measure.predicted, minlength=len(names))
@@ -140,7 +144,7 @@ def _notes(measure: ClassificationMeasure, units: Sequence[str], overall: dict[s
              f"({unit_kind}), seed {seed}"]
     absent = names[measure.support == 0]
     if len(absent):
-        notes.append(f"no image of class {', '.join(absent)} in this part: nothing is said about it, and it is left "
+        notes.append(f"no {sample} of class {', '.join(absent)} in this part: nothing is said about it, and it is left "
                      "out of macro means")
     never = names[(measure.support > 0) & (predicted == 0)]
     if len(never):
@@ -152,7 +156,7 @@ def _notes(measure: ClassificationMeasure, units: Sequence[str], overall: dict[s
                      "rather too narrow")
     right = int((measure.predicted == measure.truth).sum())
     low, high = wilson(right, len(measure.truth))
-    notes.append(f"cross-check: Wilson's 95 % interval of the accuracy, which takes all images as independent, is "
+    notes.append(f"cross-check: Wilson's 95 % interval of the accuracy, which takes all {sample}s as independent, is "
                  f"[{low:.3f}, {high:.3f}]")
     flat = [name for name, one in overall.items() if one.low is not None and one.low == one.high]
     if flat:
@@ -160,6 +164,6 @@ def _notes(measure: ClassificationMeasure, units: Sequence[str], overall: dict[s
                      "does not mean certainty, there are too few mistakes to learn a spread from")
     ece = overall["ece"]
     if ece.value is not None and ece.low is not None and ece.value < ece.low:
-        notes.append("the interval of the ece lies above its value: with few images it is biased upwards, and more so "
-                     "in resamples, which repeat images")
+        notes.append(f"the interval of the ece lies above its value: with few {sample}s it is biased upwards, and more "
+                     f"so in resamples, which repeat {sample}s")
     return notes

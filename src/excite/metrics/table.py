@@ -16,7 +16,7 @@ def lines(found: "Evaluation", names: Sequence[str] = ()) -> list[str]:
     What says that the numbers prove nothing stands in front of them.
     """
     width = max(len(name) for name in (*found.classes, "true | predicted", *found.metrics))
-    said = [f"{found.part}: {found.n} images, {found.n_units} units ({found.unit_kind}), 95 % intervals"]
+    said = [f"{found.part}: {found.n} {found.sample}s, {found.n_units} units ({found.unit_kind}), 95 % intervals"]
     said += [f"  BEWARE: {note}" for note in found.unproven]
     order = [*(name for name in FIRST if name in found.metrics), *(name for name in found.metrics if name not in FIRST)]
     said += [f"  {name.replace('_', ' '):<{width}}  {found.metrics[name].text()}" for name in names or order]
@@ -24,7 +24,7 @@ def lines(found: "Evaluation", names: Sequence[str] = ()) -> list[str]:
         cells = {name: ["not defined" if one[metric].value is None else one[metric].text() for metric in group]
                  for name, one in found.per_class.items()}
         sizes = [max(len(metric), *(len(row[place]) for row in cells.values())) for place, metric in enumerate(group)]
-        said += ["", _row("class", "images", group, width, sizes)]
+        said += ["", _row("class", f"{found.sample}s", group, width, sizes)]
         said += [_row(name, str(found.support[name]), row, width, sizes) for name, row in cells.items()]
     notes = [f"  note: {note}" for note in found.notes if note not in found.unproven]
     return [*said, "", *_confusion(found, width), "", *notes]

@@ -28,20 +28,21 @@ STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "excite", "font.size": 10,
 
 
 def learning_curves(epochs: Sequence[Mapping[str, Any]], *, name: str,
-                    scores: Mapping[str, str] = OF_CLASSES) -> list[Markup]:
+                    scores: Mapping[str, str] = OF_CLASSES, sample: str = "image") -> list[Markup]:
     """Return two drawings: the losses, and the scores of the validation part, with the best epoch marked.
 
     Args:
         epochs: Of the log.
         name: Of the drawings, for their ids.
         scores: Which numbers of the validation, and what they are called; the first is told in words.
+        sample: What one of the data is called.
     """
     if not epochs:
         return []
     steps = [int(one["epoch"]) for one in epochs]
     best = [int(one["epoch"]) for one in epochs if one.get("best")]
     with matplotlib.rc_context(STYLE):
-        loss, axes = figure_of("Loss per image", "epoch")
+        loss, axes = figure_of(f"Loss per {sample}", "epoch")
         for place, part in enumerate(("train", "val")):
             _line(axes, steps, [one.get(part, {}).get("loss") for one in epochs], SERIES[place],
                   {"train": "training", "val": "validation"}[part])
@@ -82,8 +83,8 @@ def roc(curves: Mapping[str, Mapping[str, Sequence[float]]], areas: Mapping[str,
 
 
 def reliability(after: Mapping[str, Sequence[float | None]], before: Mapping[str, Sequence[float | None]] | None,
-                ) -> Markup:
-    """Return accuracy against confidence, with how many images lie where."""
+                *, sample: str = "image") -> Markup:
+    """Return accuracy against confidence, with how many samples lie where."""
     with matplotlib.rc_context(STYLE):
         figure, axes = figure_of("Is a stated 80 % right in 80 %?", "stated probability", square=True)
         axes.set_ylabel("share that is right")
@@ -91,7 +92,7 @@ def reliability(after: Mapping[str, Sequence[float | None]], before: Mapping[str
         total = max(1.0, sum(count or 0 for count in after["count"]))
         axes.bar([place or 0 for place in after["confidence"]],
                  [0.4 * (count or 0) / total for count in after["count"]], width=0.05,
-                 color=SERIES[0], alpha=0.2, label="share of images (x 0.4)")
+                 color=SERIES[0], alpha=0.2, label=f"share of {sample}s (x 0.4)")
         for curve, color, label, dash in ((before, SERIES[1], "before", "--"), (after, SERIES[0], "after", "-")):
             if curve is None:
                 continue
@@ -101,12 +102,12 @@ def reliability(after: Mapping[str, Sequence[float | None]], before: Mapping[str
                       label=f"{label} temperature" if before is not None else "network", clip_on=False)
         axes.legend(loc="upper left")
         _unit(axes)
-        return svg(figure, name="reliability", alt="Reliability diagram: accuracy of the test images against their "
-                                                   "stated probability, in bins")
+        return svg(figure, name="reliability", alt=f"Reliability diagram: accuracy of the test {sample}s against "
+                                                   "their stated probability, in bins")
 
 
-def class_counts(counts: Mapping[str, Mapping[str, int]], classes: Sequence[str]) -> Markup:
-    """Return the images of each class, stacked by part."""
+def class_counts(counts: Mapping[str, Mapping[str, int]], classes: Sequence[str], *, sample: str = "image") -> Markup:
+    """Return the samples of each class, stacked by part."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5.2, 1.0 + 0.36 * len(classes)), layout="constrained")
         axes = figure.add_subplot()
@@ -123,10 +124,10 @@ def class_counts(counts: Mapping[str, Mapping[str, int]], classes: Sequence[str]
         axes.invert_yaxis()
         axes.margins(x=0.12)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        axes.set_xlabel("images")
+        axes.set_xlabel(f"{sample}s")
         figure.legend(loc="outside upper left", ncols=4)
         words = ", ".join(f"{name} {total}" for name, total in zip(classes, starts, strict=True))
-        return svg(figure, name="counts", alt=f"Images of each class: {words}")
+        return svg(figure, name="counts", alt=f"{sample.capitalize()}s of each class: {words}")
 
 
 def svg(figure: Figure, *, name: str, alt: str) -> Markup:

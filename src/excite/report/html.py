@@ -64,5 +64,33 @@ def jpeg(pixels: NDArray[np.uint8], *, side: int) -> tuple[str, tuple[int, int]]
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode(), image.size
 
 
+def png(pixels: NDArray[np.uint8], *, side: int) -> tuple[str, tuple[int, int]]:
+    """Return a map as an address with the PNG inside, and its width and height; no colour is ever mixed.
+
+    Args:
+        side: Pixels of its longer side at most; of larger maps every so many pixels are shown.
+
+    Shape:
+        (H, W, 3)
+    """
+    scale = min(1.0, side / max(pixels.shape[:2]))
+    rows, columns = (((np.arange(count := max(1, round(size * scale))) + 0.5) * size / count).astype(int)
+                     for size in pixels.shape[:2])
+    image, stream = _indexed(pixels[np.ix_(rows, columns)]), io.BytesIO()
+    image.save(stream, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode(), image.size
+
+
+def _indexed(pixels: NDArray[np.uint8]) -> Image.Image:
+    """Return a picture of up to 256 colours as numbers of these, a third of the size; others as they are."""
+    packed = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    colours, place = np.unique(packed, return_inverse=True)
+    if len(colours) > 256:
+        return Image.fromarray(np.ascontiguousarray(pixels))
+    image = Image.fromarray(place.reshape(packed.shape).astype(np.uint8), "P")
+    image.putpalette(colours.astype(">u4").view(np.uint8).reshape(-1, 4)[:, 1:].tobytes())
+    return image
+
+
 def _text(name: str) -> str:
     return files("excite.report").joinpath(name).read_text(encoding="utf-8")

@@ -9,25 +9,26 @@ from excite.report.tables import large
 DISCLAIMER = "For research and education only. This is not a medical device and must not guide care."
 
 
-def standing_warnings(*, simulated: bool, unproven: Sequence[str], unit_kind: str,
-                      leaks: Sequence[object]) -> list[str]:
+def standing_warnings(*, simulated: bool, unproven: Sequence[str], unit_kind: str | None, leaks: Sequence[object],
+                      things: str = "images") -> list[str]:
     """Return what has to be read before any number.
 
     Args:
-        simulated: Whether the images are.
+        simulated: Whether the data are.
         unproven: Notes of the evaluation that the network may be no better than one answer for all.
-        unit_kind: What was kept together when splitting.
+        unit_kind: What was kept together when splitting; None where no patients come into it.
         leaks: What the leak check found.
+        things: What is simulated or real.
     """
     found = []
     if simulated:
-        found.append("All images here are SIMULATED. The numbers show that the software works and say nothing about "
-                     "real images.")
+        found.append(f"All {things} here are SIMULATED. The numbers show that the software works and say nothing about "
+                     f"real {things}.")
     found += [f"The network is {note}." for note in unproven]
     if unit_kind == "image":
         found.append("The data were split BY IMAGE, as was asked for: images of one patient may lie in training and "
                      "test, and the numbers below are likely too good.")
-    elif "patient" not in unit_kind:
+    elif unit_kind is not None and "patient" not in unit_kind:
         found.append(f"No patients are known: images were kept together by {unit_kind}. Images of one patient may "
                      "still lie in training and test.")
     if leaks:
@@ -36,17 +37,18 @@ def standing_warnings(*, simulated: bool, unproven: Sequence[str], unit_kind: st
     return found
 
 
-def cost_rows(cost: Mapping[str, Any]) -> list[tuple[str, str]]:
+def cost_rows(cost: Mapping[str, Any], *, sample: str = "image") -> list[tuple[str, str]]:
     """Return {"parameters", "macs", "input", "milliseconds", "threads"}, any of which may be missing, as rows."""
     rows = []
     if "parameters" in cost:
         rows.append(("Parameters", f"{cost['parameters']:,}"))
     if "macs" in cost:
-        rows.append(("Multiply-adds an image", f"{large(cost['macs'])}"))
+        rows.append((f"Multiply-adds {with_article(sample)}", f"{large(cost['macs'])}"))
     if "input" in cost:
         rows.append(("Input", str(cost["input"])))
     if "milliseconds" in cost:
-        rows.append(("Measured here", f"{cost['milliseconds']:.1f} ms an image, median, preprocessing left out"
+        time = f"{cost['milliseconds']:{'.1f' if cost['milliseconds'] >= 0.95 else '.2g'}}"
+        rows.append(("Measured here", f"{time} ms {with_article(sample)}, median, preprocessing left out"
                      f"{threads_told(cost)}"))
     return rows
 
@@ -57,14 +59,19 @@ def threads_told(cost: Mapping[str, Any]) -> str:
     return f", {count} {plural('thread', count)}" if count else ""
 
 
-def parity_told(parity: Mapping[str, Any] | None) -> str:
+def with_article(word: str) -> str:
+    """Return "an image", "a pixel"."""
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
+
+
+def parity_told(parity: Mapping[str, Any] | None, *, sample: str = "image") -> str:
     """Return how far the exported network agrees with the trained one, in a sentence."""
     if not parity:
         return ""
     far = f"largest difference of an output {parity['max_abs']:.1e}."
     if "dice" not in parity:
         return (f"The exported network agrees with the trained one on {100 * parity['agreement']:.1f} % of "
-                f"{parity['n']} real images; {far}")
+                f"{parity['n']} real {sample}s; {far}")
     hc = (f", circumferences differ by at most {parity['hc']:.2g} {parity.get('hc_unit') or ''}".rstrip()
           if parity.get("hc") is not None else "")
     return (f"On {parity['n']} real images the masks of the exported network and the trained one agree to a Dice of "
