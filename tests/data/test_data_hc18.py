@@ -95,8 +95,57 @@ def test_a_table_of_another_form_is_not_taken_for_it(tmp_path: Path) -> None:
     assert scan(tmp_path / TABLE, labelled=False)[0].layout == "table"
     with pytest.raises(UsageError, match="data.label_col has no meaning"):
         scan(tmp_path, layout="hc18", label_col="x")
+    (tmp_path / "other").mkdir()
     with pytest.raises(DataError, match="no table of HC18"):
-        scan(tmp_path / "training_set", layout="hc18")
+        scan(tmp_path / "other", layout="hc18")
+    assert scan(tmp_path / "training_set", labelled=False)[0].layout == "folder"
+
+
+@pytest.mark.parametrize("place", ["training_set", "link", "."])
+def test_the_folder_of_pictures_is_known_by_the_table_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                                place: str) -> None:
+    plant(tmp_path, line("001_HC.png"), line("010_HC.png", pixel=0.1), line("010_2HC.png", factor=1.006))
+    (tmp_path / "apart").mkdir()
+    (tmp_path / "apart/link").symlink_to(tmp_path / "training_set")
+    monkeypatch.chdir({"training_set": tmp_path, "link": tmp_path / "apart", ".": tmp_path / "training_set"}[place])
+    manifest, faults = scan(Path(place))
+    assert manifest.layout == "hc18" and manifest.root == Path(place)
+    assert [(fault.kind, fault.row) for fault in faults] == [("other-circumference", 4)]
+    assert [(row.image, row.mask, row.group, row.spacing) for row in manifest.rows] == [
+        ("001_HC.png", "001_HC_Annotation.png", "001", (0.2, 0.2)),
+        ("010_HC.png", "010_HC_Annotation.png", "010", (0.1, 0.1)),
+        ("010_2HC.png", "010_2HC_Annotation.png", "010", (0.2, 0.2))]
+    assert all(manifest.path(row).is_file() for row in manifest.rows)
+
+
+def test_a_table_of_the_other_folder_is_none_of_this(tmp_path: Path) -> None:
+    plant(tmp_path, line("001_HC.png"))
+    (tmp_path / TABLE).rename(tmp_path / "test_set_pixel_size.csv")
+    with pytest.raises(DataError, match="put training_set_pixel_size_and_HC.csv into the folder"):
+        scan(tmp_path / "training_set")
+
+
+@pytest.mark.parametrize("inner", ["training_set", "mine", "."])
+def test_pictures_without_their_table_are_predicted_and_not_learned_from(tmp_path: Path, inner: str) -> None:
+    """Words on class folders would send the user the wrong way: the table is what is missing."""
+    plant(tmp_path, line("001_HC.png"), line("010_2HC.png"))
+    (tmp_path / TABLE).unlink()
+    folder = tmp_path / inner
+    if inner == "mine":
+        (tmp_path / "training_set").rename(folder)
+    with pytest.raises(DataError) as refused:
+        scan(folder)
+    assert refused.value.message() == (
+        f"{folder}: the folder has no table of HC18 (nothing says how large a pixel is, so no head can be measured in "
+        f"millimetres); put {TABLE} into the folder, or beside a folder training_set, or write a table with the "
+        "columns image,mask")
+    Image.fromarray(np.ones(SHAPE, np.uint8)).save(tmp_path / ("training_set" if inner != "mine" else inner) / "x.png")
+    manifest, faults = scan(folder, labelled=False)
+    inside = "training_set/" if inner == "." else ""
+    assert not faults and [(row.image, row.mask, row.group, row.spacing) for row in manifest.rows] == [
+        (f"{inside}001_HC.png", f"{inside}001_HC_Annotation.png", "001", None),
+        (f"{inside}010_2HC.png", f"{inside}010_2HC_Annotation.png", "010", None), (f"{inside}x.png", None, None, None)]
+    assert any("pixel sizes are not known" in note for note in manifest.notes)
 
 
 def test_a_written_table_keeps_outline_group_and_spacing(tmp_path: Path) -> None:
@@ -109,11 +158,13 @@ def test_a_written_table_keeps_outline_group_and_spacing(tmp_path: Path) -> None
 
 @pytest.mark.real
 @pytest.mark.slow
-def test_the_real_hc18(real_data: Path) -> None:
-    manifest, faults = scan(real_data / "hc18")
+@pytest.mark.parametrize("inside", [".", "training_set"])
+def test_the_real_hc18(real_data: Path, inside: str) -> None:
+    manifest, faults = scan(real_data / "hc18" / inside)
     assert manifest.layout == "hc18" and not faults
     assert len(manifest.rows) == 420 and all(row.mask for row in manifest.rows)
     groups = Counter(row.group for row in manifest.rows)
     assert len(groups) == 344 and max(groups.values()) == 4
     spacings = [row.spacing[0] for row in manifest.rows if row.spacing]
+    assert all(manifest.path(row).is_file() for row in manifest.rows)
     assert len(spacings) == 420 and 0.05 < min(spacings) < max(spacings) < 0.33

@@ -10,6 +10,7 @@ from torch import nn
 
 from excite.data.cache import ImageCache
 from excite.data.fault import Fault
+from excite.data.layouts.hc18 import table_of
 from excite.data.manifest import Manifest, read_manifest
 from excite.data.pictures import picture_findings
 from excite.data.preprocess import Preprocess
@@ -198,8 +199,8 @@ def _refuse_empty_parts(split: Split, manifest: Manifest) -> None:
 def is_simulated(manifest: Manifest) -> bool | None:
     """Return what a column `simulated` of the table says of all rows; None where nothing does."""
     source = manifest.source
-    if source.is_dir():  # a layout's table inside it
-        source = next(iter(sorted(source.glob("*.csv"))), source)
+    if source.is_dir():  # a layout's table in it, or beside it
+        source = next(iter(sorted(source.glob("*.csv"))), None) or table_of(source) or source
     if not source.is_file():
         return None
     table = read_table(source)

@@ -1,18 +1,18 @@
 """Train: from a config to a run folder with weights, bundle, evaluation and report; the same call again resumes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
-from excite.config import dump_yaml, load_config
+from excite.config import dump_yaml
 from excite.data.manifest import Manifest
 from excite.data.split import Split
+from excite.data.targets import mask_contents
 from excite.engine.loop import Fit, fit
 from excite.engine.signals import StopFlag
-from excite.errors import EnvironmentFault, ExciteError, Interrupted
+from excite.errors import ExciteError, Interrupted
 from excite.jobs import frozen_features
 from excite.jobs import run_folder as files
 from excite.jobs.environment import environment
@@ -20,6 +20,7 @@ from excite.jobs.estimate import epochs_within
 from excite.jobs.finish import finish
 from excite.jobs.kinds import with_defaults
 from excite.jobs.prepare import Prepared, is_simulated, prepare
+from excite.jobs.resuming import refuse_other_config, refuse_other_environment, stored_config
 from excite.jobs.run_folder import RunFolder
 from excite.jobs.sections import TrainConfig
 from excite.machine import usable_cores
@@ -83,7 +84,7 @@ def train(config: TrainConfig, *, model: nn.Module | None = None,
         resumed = not run.is_new
         if resumed:
             config = _same_config(run, config)
-            run.refuse_changes("environment", _fixed(run.read_json(files.ENVIRONMENT)), _fixed(environment(threads)))
+            refuse_other_environment(run, environment(threads))
         prepared = prepare(config, model=model, progress=progress)
         config = prepared.config
         if config.loop.frozen_features:
@@ -143,10 +144,7 @@ def _fit(run: RunFolder, prepared: Prepared, config: TrainConfig, progress: Prog
 
 def _same_config(run: RunFolder, config: TrainConfig) -> TrainConfig:
     """Return the run's own config after checking that the asked one is the same."""
-    if not (run.path / files.CONFIG).read_text(encoding="utf-8", errors="replace").strip():
-        raise EnvironmentFault("a file of the run is damaged", where=run.path / files.CONFIG, why="it is empty",
-                               fix="start again in a new folder with --out")
-    stored = load_config(TrainConfig, run.path / files.CONFIG).model_dump(mode="json")
+    stored = stored_config(run, TrainConfig).model_dump(mode="json")
     if config.task == "auto" and stored["task"] != "auto":
         config = with_defaults(config, stored["task"])
     asked = config.model_dump(mode="json")
@@ -154,30 +152,18 @@ def _same_config(run: RunFolder, config: TrainConfig) -> TrainConfig:
     budgeted = asked["loop"]["budget_minutes"] and stored["loop"]["budget_minutes"]
     if not budgeted:
         run.refuse_changes("config", {"loop.epochs": epochs}, {"loop.epochs": asked["loop"]["epochs"]})
-    for section, key in PLACES:
-        stored[section].pop(key, None)
-        asked[section].pop(key, None)
-    run.refuse_changes("config", stored, asked)
+    refuse_other_config(run, stored, asked, places=PLACES)
     return config.model_copy(update={"loop": config.loop.model_copy(update={"epochs": epochs})})
 
 
-def _fixed(facts: Mapping[str, Any]) -> dict[str, object]:
-    """Return the part of an environment on which bit-equality rests."""
-    names = ("python", "torch", "numpy", "opencv-python-headless", "pillow", "excite")
-    versions, processor = _mapping(facts, "versions"), _mapping(facts, "cpu")
-    return {"threads": facts.get("threads"), "system": facts.get("system"),
-            "cpu": {key: processor.get(key) for key in ("name", "features")},
-            "versions": {key: versions.get(key) for key in names}}
-
-
-def _mapping(facts: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = facts.get(key)
-    return found if isinstance(found, Mapping) else {}
-
-
 def _hashes(prepared: Prepared) -> dict[str, str]:
-    """Return the sha256 of every image by its row, with label, unit and part: what the run was trained on."""
+    """Return what the run was trained on by row: the image's sha256, label, unit, part; its masks' and the spacing."""
     part_of = {row: part for part, rows in prepared.split.parts.items() for row in rows}
-    return {f"{row.line}: {row.image}": f"{one.content} {row.label} {unit} {part_of[place]}"
-            for place, (row, one, unit) in enumerate(zip(prepared.manifest.rows, prepared.cache.fingerprints,
-                                                         prepared.split.units, strict=True))}
+    rows = prepared.manifest.rows
+    truths = [""] * len(rows)
+    if prepared.targets:
+        masks = mask_contents(rows, prepared.manifest.root)
+        truths = [f" mask {mask} spacing {row.spacing}" for row, mask in zip(rows, masks, strict=True)]
+    return {f"{row.line}: {row.image}": f"{one.content} {row.label} {unit} {part_of[place]}{truth}"
+            for place, (row, one, unit, truth) in enumerate(zip(rows, prepared.cache.fingerprints,
+                                                                prepared.split.units, truths, strict=True))}

@@ -3,15 +3,17 @@
 Source: van den Heuvel et al., PLoS ONE 13(8) e0200412, 2018; Zenodo record 1327317. `NNN_HC.png`, `NNN_2HC.png` and so
 on are pictures of one examination: the number before the first `_` is the group, never split. The outline of
 `NNN_HC.png` is `NNN_HC_Annotation.png`; that it is an outline, excite.data.masks sees by its pixels. The test set has
-pixel sizes and no outlines.
+pixel sizes and no outlines. Each table lies beside the folder of its pictures, which is known by it.
 """
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 from excite.data.fault import Fault
+from excite.data.layouts.folder import FolderLayout
 from excite.data.layouts.layout import LAYOUTS, Found
 from excite.data.masks import outline_of, read_drawn
 from excite.data.row import Row
@@ -28,14 +30,16 @@ TOLERANCE = 0.005  # of the circumference, between the outline and the table
 
 @LAYOUTS.register("hc18")
 class Hc18Layout:
-    """The data set's folder, or one of its two tables."""
+    """The data set's folder, one of its two tables, or one of its two folders of pictures."""
 
     general: ClassVar[bool] = False
 
     def fits(self, source: Path) -> str | None:
-        """Return a reason where the source is, or holds, one of the data set's tables."""
-        file = _table_in(source)
-        if file is None or file.suffix.lower() != ".csv":
+        """Return a reason where the source is, holds, or lies beside one of the tables, or has outlines of heads."""
+        file = table_of(source)
+        if file is None:
+            return "pictures and outlines are named as HC18's, and there is no table" if _has_outlines(source) else None
+        if file.suffix.lower() != ".csv":
             return None
         with file.open("rb") as stream:
             header = stream.readline(4096).decode("utf-8-sig", "replace")
@@ -43,9 +47,13 @@ class Hc18Layout:
 
     def read(self, section: DataSection, *, labelled: bool) -> Found:
         """Return a row a line, its outline as the mask; where the truth is needed it is held against the table."""
-        file = _table_of(section)
+        _refuse_columns(section)
+        source = section.table or Path()
+        file = table_of(source)
+        if file is None:
+            return _without_table(section, labelled=labelled)
         table = read_table(file)
-        root = section.root or file.parent
+        root = section.root or (source if source.is_dir() else file.parent)
         found = Found(rows=[], root=root, faults=list(table.faults), notes=list(table.notes))
         if not _has_columns(table, found):
             return found
@@ -63,6 +71,14 @@ class Hc18Layout:
         return found
 
 
+def table_of(source: Path) -> Path | None:
+    """Return the source where it is a file, else the table in it, else the one beside it that is of this folder."""
+    places = [source] if source.is_file() else [source / name for name in TABLES]
+    places += [folder.parent / name for folder in (source, source.resolve()) for name, pictures in TABLES.items()
+               if folder.name == pictures]
+    return next((place for place in places if place.is_file()), None)
+
+
 def circumferences(file: Path) -> dict[str, float]:
     """Return the head circumference in mm that a table of HC18 states for each picture, by its file name."""
     table = read_table(file)
@@ -73,21 +89,44 @@ def circumferences(file: Path) -> dict[str, float]:
             if (value := _positive(record.cells[place])) is not None}
 
 
-def _table_in(source: Path) -> Path | None:
-    places = [source] if source.is_file() else [source / name for name in TABLES]
-    return next((place for place in places if place.is_file()), None)
-
-
-def _table_of(section: DataSection) -> Path:
+def _refuse_columns(section: DataSection) -> None:
     for option in ("image_col", "label_col", "patient_col", "group_col"):
         if getattr(section, option) is not None:
             raise UsageError(f"data.{option} has no meaning in HC18's table", where=section.table,
                              fix="leave it out, or use --layout table")
-    file = None if section.table is None else _table_in(section.table)
-    if file is None:
-        raise DataError("the folder has no table of HC18", where=section.table,
-                        fix=f"name the table, or put {next(iter(TABLES))} into the folder")
-    return file
+
+
+def _has_outlines(source: Path) -> bool:
+    """Return whether a picture has an outline, in a folder or in one of HC18's names in it."""
+    return any(PICTURE.fullmatch(file.name) and Path(_annotation(str(file))).is_file()
+               for folder in (source, *(source / name for name in TABLES.values())) for file in folder.glob("*.png"))
+
+
+def _without_table(section: DataSection, *, labelled: bool) -> Found:
+    """Return the pictures of a folder whose pixel sizes are not known, where they are not needed.
+
+    Raises:
+        DataError: they are.
+    """
+    folder = section.table
+    if labelled:
+        wanted = next((name for name, pictures in TABLES.items() if folder and folder.resolve().name == pictures),
+                      next(iter(TABLES)))
+        raise DataError("the folder has no table of HC18", where=folder,
+                        why="nothing says how large a pixel is, so no head can be measured in millimetres",
+                        fix=f"put {wanted} into the folder, or beside a folder {TABLES[wanted]}, or write a table with "
+                            "the columns image,mask")
+    found = FolderLayout().read(section, labelled=False)
+    found.rows = [_pictured(row, found.root) for row in found.rows if not row.image.endswith(ANNOTATION)]
+    found.notes.append("there is no table of HC18 in or beside the folder: pixel sizes are not known")
+    return found
+
+
+def _pictured(row: Row, root: Path) -> Row:
+    """Return a row with the examination and the outline that its picture's name tells."""
+    match = PICTURE.fullmatch(row.image.rpartition("/")[2])
+    mask = _annotation(row.image)
+    return replace(row, group=match["examination"] if match else None, mask=mask if (root / mask).is_file() else None)
 
 
 def _has_columns(table: Table, found: Found) -> bool:
