@@ -28,7 +28,7 @@ def spectra(pixels: int = 400, bands: int = 20, seed: int = 0, dtype: Any = np.f
 def test_pca_is_that_of_scikit_learn(whiten: bool, dtype: Any) -> None:
     train, other = spectra(dtype=dtype), spectra(seed=1, dtype=dtype)
     theirs = PCA(6, whiten=whiten, svd_solver="full").fit(train.astype(np.float64))
-    ours = fit_reduction(train, components=6, whiten=whiten, standardise=False)
+    ours = fit_reduction(train, components=6, whiten=whiten, scale="none")
     wanted = theirs.transform(other.astype(np.float64))
     sign = np.sign((wanted * ours.apply(other)).sum(axis=0))
     np.testing.assert_allclose(ours.apply(other), wanted * sign, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
@@ -36,23 +36,32 @@ def test_pca_is_that_of_scikit_learn(whiten: bool, dtype: Any) -> None:
     np.testing.assert_allclose(ours.spread, theirs.transform(train.astype(np.float64)).std(axis=0), rtol=1e-9)
 
 
+def test_scaled_together_the_first_component_has_a_deviation_of_one_and_the_others_keep_their_share() -> None:
+    train = spectra()
+    plain = fit_reduction(train, components=6, scale="none").apply(train)
+    found = fit_reduction(train, components=6).apply(train)
+    np.testing.assert_allclose(found, plain / plain.std(axis=0).max(), rtol=1e-4, atol=1e-5)
+    assert found[:, 0].std() == pytest.approx(1, rel=1e-4) and found[:, -1].std() < 0.9
+
+
 def test_standardised_values_are_those_of_scikit_learn() -> None:
     train, other = spectra(dtype=np.float64), spectra(seed=1, dtype=np.float64)
     chosen = [3, 0, 17]
     for kind, used, options in (("none", slice(None), {}), ("bands", chosen, {"chosen": chosen})):
-        ours = fit_reduction(train, kind=kind, **options)  # type: ignore[arg-type]
+        ours = fit_reduction(train, kind=kind, **options, scale="each")  # type: ignore[arg-type]
         wanted = StandardScaler().fit(train[:, used]).transform(other[:, used])
         np.testing.assert_allclose(ours.apply(other), wanted, rtol=1e-5, atol=1e-5)
     pca = PCA(6, svd_solver="full").fit(train)
     wanted = StandardScaler().fit(pca.transform(train)).transform(pca.transform(other))
-    np.testing.assert_allclose(np.abs(fit_reduction(train, components=6).apply(other)), np.abs(wanted), atol=1e-4)
+    found = fit_reduction(train, components=6, scale="each").apply(other)
+    np.testing.assert_allclose(np.abs(found), np.abs(wanted), atol=1e-4)
 
 
 def test_nothing_asked_for_changes_nothing() -> None:
     cube = spectra().reshape(20, 20, 20)
-    plain = fit_reduction(cube.reshape(-1, 20), kind="none", standardise=False)
+    plain = fit_reduction(cube.reshape(-1, 20), kind="none", scale="none")
     assert (plain.apply(cube) == cube).all()
-    chosen = fit_reduction(spectra(), kind="bands", chosen=(4, 2), standardise=False)
+    chosen = fit_reduction(spectra(), kind="bands", chosen=(4, 2), scale="none")
     assert (chosen.apply(cube) == cube[..., [4, 2]]).all()
 
 
@@ -67,15 +76,15 @@ def test_it_is_fitted_on_what_it_is_given_and_says_so() -> None:
 
 def test_signs_do_not_depend_on_the_order_of_the_pixels_or_the_solver() -> None:
     train = spectra()
-    ours = fit_reduction(train, components=6, standardise=False)
+    ours = fit_reduction(train, components=6, scale="none")
     weight = np.array(ours.weight)
     assert (weight[np.arange(6), np.abs(weight).argmax(axis=1)] > 0).all()
-    turned = fit_reduction(train[::-1], components=6, standardise=False)
+    turned = fit_reduction(train[::-1], components=6, scale="none")
     np.testing.assert_allclose(turned.apply(train), ours.apply(train), rtol=1e-3, atol=1e-2)
 
 
 @pytest.mark.parametrize("options", [{"components": 7, "whiten": True}, {"kind": "none"},
-                                     {"kind": "bands", "chosen": (1, 5), "standardise": False}])
+                                     {"kind": "bands", "chosen": (1, 5), "scale": "none"}])
 def test_stored_and_read_again_it_is_bit_equal(options: dict[str, Any]) -> None:
     ours = fit_reduction(spectra(), **options)
     again = BandReduction.from_json(json.loads(json.dumps(ours.to_json())))
@@ -135,8 +144,8 @@ def broken(place: tuple[Any, ...], value: float) -> NDArray[Any]:
     (spectra(pixels=6), {"components": 6}, DataError, "components must be below the number of pixels it is fitted on"),
     (broken((slice(3, 5), 7), np.nan), {"components": 3}, DataError, "2 of 400 pixels hold NaN or infinity"),
     (broken((9, 7), np.inf), {"kind": "none"}, DataError, "1 of 400 pixels hold NaN or infinity"),
-    (broken((slice(None), [2, 7]), 0.1), {"kind": "none"}, DataError,
-     "2 band(s) have one value in all 400 pixels: 2, 7 (they cannot be standardised); drop them, or set"),
+    (broken((slice(None), [2, 7]), 0.1), {"kind": "none", "scale": "each"}, DataError,
+     "2 band(s) have one value in all 400 pixels: 2, 7 (they cannot be standardised); drop them, or scale"),
     (np.ones((50, 20)), {"components": 1}, DataError, "components must be at most 0, got 1"),
     (np.outer(np.arange(50.0), np.arange(20.0)), {"components": 3}, DataError,
      "components must be at most 1, got 3 (the 50 pixels vary in 1 direction(s) only)"),
@@ -185,7 +194,7 @@ def test_bands_by_wavelength() -> None:
 def test_a_real_scene_against_scikit_learn(real_data: Path) -> None:
     pixels = loadmat(real_data / "hsi" / "jasper.mat")["Y"].T
     train = pixels[::3]
-    ours = fit_reduction(train, components=30, whiten=True, standardise=False).apply(pixels)
+    ours = fit_reduction(train, components=30, whiten=True, scale="none").apply(pixels)
     theirs = PCA(30, whiten=True, svd_solver="full").fit(train.astype(float)).transform(pixels.astype(float))
     signs = np.sign((ours * theirs).sum(axis=0))
     np.testing.assert_allclose(ours, theirs * signs, atol=1e-4)

@@ -152,7 +152,7 @@ def test_one_change_switched_off_does_not_move_the_others() -> None:
 
 def test_gain_and_offset_are_those_of_the_spectra_and_noise_has_its_spread() -> None:
     raw = np.random.default_rng(0).uniform(1, 9, (40, 40, 6))
-    reduction = fit_reduction(raw.reshape(-1, 6), components=4, standardise=False)
+    reduction = fit_reduction(raw.reshape(-1, 6), components=4, scale="none")
     image = reduction.apply(raw).transpose(2, 0, 1).copy()
     noise = WindowNoise(image.shape, reduction, seed=0)
     noise.add(image, WindowChange(gain=1.1, offset=0.05))

@@ -10,8 +10,9 @@ from excite.cli.columns import ImageCol, Layout, Root
 
 def predict(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder, or run folder.")],
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Images, folders, tables.")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write a table: .csv or .jsonl.")] = None,
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Images, folders, tables; cubes.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write a table: .csv or .jsonl; of a cube a map: "
+                                             ".png, .npy, .mat or .hdr (ENVI).")] = None,
     features: Annotated[Path | None, typer.Option(help="Write one vector an image: .npz or .csv.")] = None,
     masks: Annotated[Path | None, typer.Option(help="Folder for masks: PNG, 0 and 255, in the images' size.")] = None,
     overlays: Annotated[Path | None, typer.Option(help="Folder for images with what was found drawn on them.")] = None,
@@ -42,14 +43,23 @@ def predict(
       excite predict runs/busi/bundle images/ --out predictions.csv
       excite predict runs/hc18 images/ --spacing 0.12 --overlays overlays --masks masks
       excite predict runs/busi table.csv --json --features vectors.npz
+      excite predict runs/pines other.hdr --out map.hdr
     """
     from excite.cli.predicted import line_of, spacing_of
+    from excite.cli.scenes import is_scene_bundle, predict_scenes, refuse
     from excite.cli.talk import emit, say
     from excite.data.sections import DataSection
     from excite.jobs.predict import predict as run_prediction
     from excite.jobs.prediction_table import Prediction
     from excite.progress import silent, spoken
 
+    if is_scene_bundle(bundle):
+        given = {"--features": features, "--masks": masks, "--overlays": overlays, "--spacing": spacing,
+                 "--views": views, "--batch-size": batch_size, "--image-col": image_col, "--root": root,
+                 "--layout": layout}
+        refuse(given, "images")
+        predict_scenes(bundle, inputs, out=out, threads=threads, json=json)
+        return
     waiting: list[str] = []  # failures until a file could be used: where none can be, the error at the end has them
     used = False
 

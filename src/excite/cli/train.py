@@ -17,7 +17,8 @@ from excite.cli.columns import (
     Root,
 )
 
-Table = Annotated[Path | None, typer.Argument(help="CSV table or folder of images; data.table of --config otherwise.")]
+Table = Annotated[Path | None, typer.Argument(help="CSV table, folder of images, or hyperspectral cube; data.table or "
+                                                   "scene.cube of --config otherwise.")]
 
 
 def train(
@@ -38,6 +39,9 @@ def train(
     budget: Annotated[str | None, typer.Option(help="Fit the epochs to this time: 30m, 2h, 90s.")] = None,
     frozen_features: Annotated[bool, typer.Option("--frozen-features", help="Train only a classifier's head, on what "
                                                   "the trunk gives once: epochs of milliseconds.")] = False,
+    labels: Annotated[Path | None, typer.Option(help="Labels of a cube's pixels; else those beside it.")] = None,
+    window: Annotated[int | None, typer.Option(help="Pixels along the windows of a cube.")] = None,
+    repeats: Annotated[int | None, typer.Option(help="Trainings on a cube, each with another seed.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Any config key: optim.lr=0.01.")] = None,
     root: Root = None,
     image_col: ImageCol = None,
@@ -56,7 +60,7 @@ def train(
 
     Labels make a classifier, masks a segmentation, and outlines of heads are measured in millimetres. The same command
     again resumes; a finished run is only reported again. Splits are by patient where the table says who, else by
-    near-duplicate cluster.
+    near-duplicate cluster. A hyperspectral cube makes a map of its classes; it is split by blocks, with a guard.
 
     \b
     Examples:
@@ -65,21 +69,34 @@ def train(
       excite train table.csv --frozen-features --set loop.feature_views=8
       excite train hc18/ --out runs/heads --set split.test=0.35
       excite train busi/ --config configs/ultrasound_planes.yaml --out runs/source --set optim.lr=0.002
+      excite train Indian_pines_corrected.mat --window 11 --out runs/pines
     """
+    from excite.cli.scenes import is_for_scenes, refuse, train_on_scene
     from excite.cli.talk import emit, say
     from excite.config import load_config
     from excite.jobs.sections import TrainConfig
     from excite.progress import spoken
 
+    common = {"model.name": model, "model.weights": weights, **_attention(attention), "loop.epochs": epochs,
+              "loop.batch_size": batch_size, "optim.lr": lr, "seed": seed, "loop.threads": threads}
+    of_images = {"--size": size, "--budget": budget, "--frozen-features": frozen_features or None, "--root": root,
+                 "--image-col": image_col, "--label-col": label_col, "--patient-col": patient_col,
+                 "--group-col": group_col, "--patient-from": patient_from, "--layout": layout,
+                 "--existing-only": existing_only, "--classes": classes, "--dry-run": dry_run or None}
+    of_scenes = {"--labels": labels, "--window": window, "--repeats": repeats}
+    scene = is_for_scenes(table, config)
+    refuse(of_images if scene else of_scenes, "images" if scene else "a hyperspectral cube")
+    if scene:
+        train_on_scene(config, {**common, "scene.cube": table, "scene.labels": labels, "window": window,
+                                "repeats": repeats}, settings or (), out=out, images=images, json=json)
+        return
     values = {
         "data.table": table, "data.root": root, "data.image_col": image_col, "data.label_col": label_col,
         "data.patient_col": patient_col, "data.group_col": group_col, "data.patient_from": patient_from,
         "data.layout": layout, "data.existing_only": existing_only,
-        "data.classes": classes.split(",") if classes else None, "model.name": model, "model.weights": weights,
-        **_attention(attention), "loop.epochs": epochs, "loop.batch_size": batch_size, "optim.lr": lr,
-        "preprocess.size": _size(size) if size else None, "seed": seed, "loop.threads": threads,
-        "loop.budget_minutes": _minutes(budget) if budget else None,
-        "loop.frozen_features": True if frozen_features else None,
+        "data.classes": classes.split(",") if classes else None,
+        "preprocess.size": _size(size) if size else None, "loop.budget_minutes": _minutes(budget) if budget else None,
+        "loop.frozen_features": True if frozen_features else None, **common,
     }
     chosen = load_config(TrainConfig, config, overrides=settings or (), values=values)
     if dry_run:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from excite.deploy import card_scene
 from excite.deploy.card_masks import levels, limits, measured, what
 from excite.deploy.card_text import row_of, text_of
 
@@ -14,10 +15,15 @@ _SHOWN = ("balanced_accuracy", "auroc_macro", "accuracy", "f1_macro", "kappa", "
 
 def card(info: Mapping[str, Any]) -> str:
     """Return card.md for the plain data of a bundle.json."""
-    masks = info["task"] != "classification"
-    own = ([*what(info), *_data(info), *measured(info), *_images(info), *levels(info), *_network(info), *limits(info)]
-           if masks else [*_what(info), *_data(info), *_measured(info), *_images(info), *_probabilities(info),
-                          *_network(info), *_limits(info)])
+    if info["task"] == "scene":
+        own = [*card_scene.what(info), *_data(info), *_measured(info, "pixels"), *card_scene.prepared(info),
+               *_probabilities(info, "pixels"), *_network(info), *card_scene.limits(info)]
+    elif info["task"] == "classification":
+        own = [*_what(info), *_data(info), *_measured(info), *_images(info), *_probabilities(info), *_network(info),
+               *_limits(info)]
+    else:
+        own = [*what(info), *_data(info), *measured(info), *_images(info), *levels(info), *_network(info),
+               *limits(info)]
     parts = [f"# {text_of(info['name'])}", f"**{info['disclaimer']}**", *own, *_licence(info)]
     return "\n\n".join(parts) + "\n"
 
@@ -34,7 +40,7 @@ def _data(info: Mapping[str, Any]) -> list[str]:
     return ["## Data", *(_list(data) if data else ["The bundle does not say what it was trained on."])]
 
 
-def _measured(info: Mapping[str, Any]) -> list[str]:
+def _measured(info: Mapping[str, Any], of: str = "images") -> list[str]:
     found = info["metrics"]
     if not found.get("metrics"):
         return ["## How good it is", "Not measured: the bundle holds no evaluation."]
@@ -42,7 +48,7 @@ def _measured(info: Mapping[str, Any]) -> list[str]:
     lines += [row_of(name.replace("_", " "), found["metrics"][name]) for name in _SHOWN if name in found["metrics"]]
     lines += [row_of(f"recall of {text_of(name)}", one["recall"]) for name, one in found.get("per_class", {}).items()
               if "recall" in one]
-    said = (f"Measured on the {found['part']} part: {found['n']} images, {found['n_units']} units "
+    said = (f"Measured on the {found['part']} part: {found['n']} {of}, {found['n_units']} units "
             f"({found['unit_kind']});")
     remarks = found.get("notes", ())
     first = [f"**Beware: {text_of(note)}.**" for note in remarks if note.startswith(_UNPROVEN)]
@@ -58,15 +64,15 @@ def _images(info: Mapping[str, Any]) -> list[str]:
     return ["## What it does to a picture first", *_list(info["preprocess"]), views[info["views"]]]
 
 
-def _probabilities(info: Mapping[str, Any]) -> list[str]:
+def _probabilities(info: Mapping[str, Any], of: str = "images") -> list[str]:
     fitted = info["provenance"].get("temperature") or {}
     if info["temperature"] == 1.0 and not fitted:
         return ["## Probabilities", "Not calibrated: the softmax of the network's outputs as they are."]
-    count = f"{fitted['n']} validation images" if "n" in fitted else "the validation part"
+    count = f"{fitted['n']} validation {of}" if "n" in fitted else "the validation part"
     rough = ": too few to trust" if fitted.get("n", _TRUSTED) < _TRUSTED else ""
     lines = [f"Calibrated on {count}{rough}.",
              f"The outputs are divided by the temperature {info['temperature']:.3f} before the softmax.",
-             "The images that it was fitted on also chose the best epoch, so on new data the probabilities are likely "
+             f"The {of} that it was fitted on also chose the best epoch, so on new data the probabilities are likely "
              "a little more confident than they should be."]
     if {"nll_before", "nll_after"} <= fitted.keys():
         lines.append(f"There it took the negative log-likelihood from {fitted['nll_before']:.3f} to "
@@ -78,7 +84,7 @@ def _network(info: Mapping[str, Any]) -> list[str]:
     parity = info["parity"]
     lines = _list(info["model"]) if info["model"] else ["A network of the caller's own."]
     if parity:
-        lines.append(f"model.onnx against the trained network on {parity['n']} real images: largest difference "
+        lines.append(f"model.onnx against the trained network on {parity['n']} real inputs: largest difference "
                      f"{parity['max_abs']:.2g} ({parity['max_rel']:.2g} of the largest output), {_agreement(parity)}.")
     else:
         lines.append("model.onnx was not compared with the trained network.")

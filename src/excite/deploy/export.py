@@ -75,7 +75,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def export(model: nn.Module, file: Path, *, size: int | tuple[int, int], channels: int, maps: bool = False) -> Path:
+def export(model: nn.Module, file: Path, *, size: int | tuple[int, int], channels: int, maps: bool = False,
+           least: int = 1) -> Path:
     """Write `model` as ONNX: input "images" (batch, channels, height, width), outputs "logits" and "features".
 
     One file, any batch, BatchNorm folded into the convolutions, operator set OPSET; names of files, folders and
@@ -85,6 +86,7 @@ def export(model: nn.Module, file: Path, *, size: int | tuple[int, int], channel
         size: Of the input: a side, or height and width.
         maps: A network for masks: one output "logits" (batch, classes, height, width), height and width any, unless
             the network itself takes only some sizes: then this one.
+        least: Of the height and width that a network for masks takes.
 
     Raises:
         ModelError: the network cannot be exported; the operator or line that stopped it is named.
@@ -96,8 +98,8 @@ def export(model: nn.Module, file: Path, *, size: int | tuple[int, int], channel
     with evaluating(model), _quiet():
         wrapped = (ShippedMaps(model) if maps else Shipped(model)).eval().to(device)
         try:
-            graph = _traced(wrapped, example.to(device), maps, batch | {2: torch.export.Dim("height", min=1),
-                                                                        3: torch.export.Dim("width", min=1)}
+            graph = _traced(wrapped, example.to(device), maps, batch | {2: torch.export.Dim("height", min=least),
+                                                                        3: torch.export.Dim("width", min=least)}
                             if maps else batch)
         except Exception as fault:  # the exporter's own kinds share no base class
             if not maps:

@@ -9,8 +9,9 @@ from excite.metrics.conformal import HeadInterval
 
 FORMAT_VERSION = 1
 MASKS = ("segmentation", "heads")
-TASKS = ("classification", *MASKS)
-_CLASSES = {"classification": ("at least two different texts", 2, 10**6), "heads": ("one text", 1, 1),
+TASKS = ("classification", *MASKS, "scene")
+_SEVERAL = ("at least two different texts", 2, 10**6)
+_CLASSES = {"classification": _SEVERAL, "scene": _SEVERAL, "heads": ("one text", 1, 1),
             "segmentation": ("at least one text, all different", 1, 10**6)}
 
 
@@ -24,8 +25,9 @@ class BundleInfo:
             first is the background.
         model: Arguments of create_model: name, options, attention, dims, in_channels, num_classes; {} for a
             network of the caller's own, which predicts but cannot be rebuilt.
-        preprocess: Preprocess.to_json().
-        task: "classification", "segmentation", or "heads": one region that is an ellipse.
+        preprocess: Preprocess.to_json(); of scenes {"reduction": BandReduction.to_json(), "window", "border"}.
+        task: "classification", "segmentation", "heads": one region that is an ellipse, or "scene": the class of every
+            pixel of a cube.
         views: "one", or "flip": the image and its mirror image.
         temperature: Divides the logits of classes before the softmax.
         thresholds: {"level": P}: the probability from which a pixel is inside, for masks of one class.
@@ -83,6 +85,8 @@ def faults_of(info: BundleInfo) -> list[str]:
             faults.append(f"classes must be {told}, got {list(names)!r}")
         if info.of_masks and isinstance(info.thresholds, dict) and isinstance(info.interval, dict):
             faults += _mask_faults(info)
+    if info.task == "scene" and isinstance(info.preprocess, dict) and isinstance(info.interval, dict):
+        faults += _scene_faults(info)
     if info.views not in ("one", "flip"):
         faults.append(f"views must be one or flip, got {info.views!r}")
     if isinstance(info.temperature, bool) or not isinstance(info.temperature, (int, float)) \
@@ -90,6 +94,17 @@ def faults_of(info: BundleInfo) -> list[str]:
         faults.append(f"temperature must be a positive number, got {info.temperature!r}")
     if isinstance(info.model, dict) and info.model.get("num_classes", len(names)) != len(names):
         faults.append(f"the network has {info.model['num_classes']} outputs, but there are {len(names)} classes")
+    return faults
+
+
+def _scene_faults(info: BundleInfo) -> list[str]:
+    """Return what is wrong with the fields of a network for scenes."""
+    window, border = info.preprocess.get("window"), info.preprocess.get("border")
+    faults = [] if type(window) is int and window > 0 else [f"preprocess.window must be at least 1, got {window!r}"]
+    if border not in ("reflect", "zero"):
+        faults.append(f"preprocess.border must be reflect or zero, got {border!r}")
+    if not isinstance(info.preprocess.get("reduction"), dict):
+        faults.append("preprocess.reduction must be a mapping")
     return faults
 
 

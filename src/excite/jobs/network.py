@@ -14,6 +14,7 @@ from excite.jobs.kinds import Kind, of_masks
 from excite.jobs.sections import TrainConfig
 from excite.models.classifier import create_model, own_attention
 from excite.models.registry import NETWORKS
+from excite.models.sections import ModelSection
 from excite.weights.load import LoadReport, load_weights
 from excite.weights.store import resolve, row_of
 
@@ -28,15 +29,16 @@ def check_network(config: TrainConfig, kind: Kind | None = None) -> str:
         UsageError: there is no such network or attention, or it is for another kind of work.
     """
     name = config.model.name
-    masks = name in NETWORKS if kind is None else of_masks(kind)
-    if kind is not None and (name in NETWORKS) != masks:
+    draws = name in NETWORKS and not hasattr(NETWORKS[name], "usual_classes")
+    masks = draws if kind is None else of_masks(kind)
+    if kind is not None and draws != masks:
         raise UsageError(f"{name} {'tells classes' if masks else 'draws masks'}, the work is {kind}",
                          fix="model.name: one of excite models " + ("'*unet*'" if masks else "without '*unet*'"))
     file = None if config.model.weights in (None, "none") else Path("weights")
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         model = create_model(name, in_channels=config.preprocess.channels, num_classes=1 if masks else 2,
-                             attention=_plan(config, file), **_options(config))
+                             attention=_plan(config.model, file), **_options(config.model))
     encoder = getattr(model, "encoder_weights", None)
     return str(encoder.name) if encoder is not None and encoder.name else name
 
@@ -49,20 +51,28 @@ def weights_file(config: TrainConfig, name: str) -> Path | None:
 def build_model(config: TrainConfig, file: Path | None, *,
                 num_classes: int) -> tuple[nn.Module, dict[str, object], LoadReport | None, str]:
     """Return the network of a config with the weights in `file`, how to build it again, what was loaded, and why."""
-    section = config.model
-    plan = _plan(config, file)
-    options = _options(config)
+    return build_network(config.model, file, in_channels=config.preprocess.channels, num_classes=num_classes,
+                         seed=config.seed)
+
+
+def build_network(section: ModelSection, file: Path | None, *, in_channels: int, num_classes: int, seed: int,
+                  **told_by_data: Any) -> tuple[nn.Module, dict[str, object], LoadReport | None, str]:
+    """Return a network with the weights in `file`, how to build it again, what was loaded, and why.
+
+    Args:
+        told_by_data: Options that the data say, beside the section's own.
+    """
+    plan = _plan(section, file)
+    options = _options(section) | told_by_data
     if section.dropout is not None:
         options["dropout"] = section.dropout
     record: dict[str, object] = {
-        "name": section.name, "dims": 2, "in_channels": config.preprocess.channels, "num_classes": num_classes,
-        "options": options,
+        "name": section.name, "dims": 2, "in_channels": in_channels, "num_classes": num_classes, "options": options,
         "attention": None if plan is None else plan.record()}
-    torch.manual_seed(config.seed)
+    torch.manual_seed(seed)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", UserWarning)
-        model = create_model(section.name, in_channels=config.preprocess.channels, num_classes=num_classes,
-                             attention=plan, **options)
+        model = create_model(section.name, in_channels=in_channels, num_classes=num_classes, attention=plan, **options)
     what = _told(section.name, options, plan) + "".join(f"; {one.message}" for one in told)
     if file is None:
         return model, record, None, f"{what}, random weights: model.weights is none"
@@ -70,14 +80,14 @@ def build_model(config: TrainConfig, file: Path | None, *,
     return model, record, report, f"{what}; {report.text()}"
 
 
-def _options(config: TrainConfig) -> dict[str, Any]:
+def _options(section: ModelSection) -> dict[str, Any]:
     """Return the network's options; a list of a YAML file is the tuple that the network takes."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in config.model.options.items()}
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in section.options.items()}
 
 
-def _plan(config: TrainConfig, file: Path | None) -> AttentionPlan | None:
+def _plan(section: ModelSection, file: Path | None) -> AttentionPlan | None:
     """Return the attention of a config; fresh gates are open where weights are loaded into the trunk."""
-    attention = config.model.attention
+    attention = section.attention
     if attention is None:
         return None
     return AttentionPlan(kind=attention.kind, position=attention.position, stages=attention.stages,

@@ -1,6 +1,5 @@
 """Label maps in files: PNG with a palette, .npy, .mat and ENVI classifications; reading and writing."""
 
-import colorsys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from excite.data.scenes.envi import ENVI_SUFFIXES, read_envi, write_envi
 from excite.data.scenes.envi_header import class_names
 from excite.data.scenes.labels import LabelMap, check_pair, make_labels
 from excite.data.scenes.matlab import read_array, read_names
+from excite.data.scenes.palette import palette
 from excite.errors import DataError, UsageError
 
 PICTURES = (".png", ".tif", ".tiff", ".bmp")
@@ -26,7 +26,6 @@ PLACE = ("map info", "coordinate system string", "projection info", "geo points"
 UNLABELLED = "Unclassified"
 VARIABLE, NAMES = "labels", "class_names"
 MODES = ("1", "L", "P", "I", "I;16", "I;16B")
-GOLDEN = 0.618034
 
 
 def read_labels(path: Path, *, variable: str | None = None, classes: Sequence[str] | None = None) -> LabelMap:
@@ -101,17 +100,6 @@ def write_labels(path: Path, labels: LabelMap, *, like: Cube | None = None) -> P
     return path
 
 
-def palette(count: int) -> NDArray[np.uint8]:
-    """Return colours for 0 to `count`: black, then hues as far apart as the golden ratio puts them, dark and light.
-
-    Shape:
-        (count + 1, 3), red, green, blue.
-    """
-    colours = [colorsys.hsv_to_rgb(number * GOLDEN % 1, (0.85, 0.55)[number % 2], (1.0, 0.75)[number // 2 % 2])
-               for number in range(count)]
-    return (255 * np.array([(0, 0, 0), *colours])).round().astype(np.uint8)
-
-
 def _numbers_of(path: Path) -> NDArray[Any]:
     """Return the numbers of a picture: places in its palette, or its grey values as stored."""
     content = path.read_bytes()
@@ -138,7 +126,7 @@ def _picture(values: NDArray[np.int32], count: int) -> Image.Image:
     if count > 255:
         return Image.fromarray(values.astype(np.uint16))
     image = Image.fromarray(values.astype(np.uint8))
-    image.putpalette(palette(count).tobytes())
+    image.putpalette(_colours(count).tobytes())
     return image
 
 
@@ -150,7 +138,12 @@ def _header(labels: LabelMap, like: Cube | None) -> dict[str, str | int | Sequen
                          fix="rename the class, or write .mat")
     place = {key: like.header[key] for key in PLACE if key in like.header} if like is not None else {}
     return {"file type": "ENVI Classification", "classes": len(names), "class names": names,
-            "class lookup": palette(len(labels.classes)).ravel().tolist(), **place}
+            "class lookup": _colours(len(labels.classes)).ravel().tolist(), **place}
+
+
+def _colours(count: int) -> NDArray[np.uint8]:
+    """Return colours for 0, which is black, to `count`, (count + 1, 3)."""
+    return np.concatenate([np.zeros((1, 3), np.uint8), palette(count)])
 
 
 def _least(count: int) -> type[np.unsignedinteger[Any]]:

@@ -1,4 +1,4 @@
-"""Fewer, standardised bands: fitted on training pixels, applied to whole scenes in blocks of rows.
+"""Fewer, scaled bands: fitted on training pixels, applied to whole scenes in blocks of rows.
 
 Every kind is one affine map of a spectrum, so that it is stored and applied in one way. PCA is that of the covariance
 of the pixels; whitening divides by the square root of the variance, n - 1 in the denominator, as scikit-learn does.
@@ -16,6 +16,7 @@ from excite.data.scenes.cube import shortened
 from excite.errors import DataError, ModelError, UsageError
 
 Kind = Literal["pca", "bands", "none"]
+Scale = Literal["together", "each", "none"]
 FittedOn = Literal["training pixels", "all pixels"]
 Numbers = NDArray[np.float64]
 BLOCK_BYTES = 2**23  # of a cube as it is stored; twice to eight times that in float64
@@ -117,19 +118,20 @@ class BandReduction:
 
 
 def fit_reduction(pixels: NDArray[Any], *, kind: Kind = "pca", components: int | None = None, whiten: bool = False,
-                  standardise: bool = True, chosen: Sequence[int] | None = None,
+                  scale: Scale = "together", chosen: Sequence[int] | None = None,
                   fitted_on: FittedOn = "training pixels") -> BandReduction:
     """Return the reduction learnt from some pixels, which should be the training ones.
 
-    The sign of a component is such that its largest weight is positive. Standardising PCA does what whitening does,
-    but for n instead of n - 1; switch it off to keep the variances.
+    The sign of a component is such that its largest weight is positive. Scaling each component of PCA does what
+    whitening does, but for n instead of n - 1.
 
     Args:
         pixels: (N, bands) spectra.
         kind: "pca"; "bands" uses the `chosen` ones; "none" uses all.
         components: Of PCA.
         whiten: Make the variance of each component of PCA 1.
-        standardise: Make the mean of each value 0 and its standard deviation 1.
+        scale: "together": each value has mean 0, and the one that varies most a standard deviation of 1; "each": every
+            one has, so that components which are mostly noise weigh as much as the first; "none": as it is.
         chosen: Numbers of the bands that are used, from 0, for "bands".
         fitted_on: Says in reports where `pixels` came from.
 
@@ -140,21 +142,22 @@ def fit_reduction(pixels: NDArray[Any], *, kind: Kind = "pca", components: int |
     if pixels.ndim != 2 or 0 in pixels.shape:
         raise UsageError(f"pixels must be (N, bands), got shape {pixels.shape}")
     used = _used(pixels.shape[1], kind, chosen)
-    _check_options(pixels.shape[0], len(used), kind, components, whiten, fitted_on)
+    _check_options(pixels.shape[0], len(used), kind, components, whiten, scale, fitted_on)
     mean, low, high = _moments(pixels, used)
     if kind == "pca":
         weight, spread, explained = _principal(pixels, used, mean, int(components or 0), whiten)
         offset = -weight @ mean
     else:
-        if standardise and (low == high).any():
+        if scale == "each" and (low == high).any():
             same = [used[place] for place in np.flatnonzero(low == high)]
             raise DataError(f"{len(same)} band(s) have one value in all {len(pixels)} pixels: {shortened(same)}",
-                            why="they cannot be standardised", fix="drop them, or set standardise to false")
+                            why="they cannot be standardised", fix="drop them, or scale together")
         spread = np.sqrt(np.diag(_covariance(pixels, used, mean, diagonal=True)))
         weight, offset, explained = np.ones((1, len(used))), np.zeros(len(used)), ()
-    if standardise:
-        weight = weight / spread[:, None] if kind == "pca" else weight / spread
-        offset, spread = -weight @ mean if kind == "pca" else -weight[0] * mean, np.ones_like(spread)
+    if scale != "none":
+        unit = spread if scale == "each" else np.full_like(spread, spread.max())
+        weight = weight / unit[:, None] if kind == "pca" else weight / unit
+        offset, spread = -weight @ mean if kind == "pca" else -weight[0] * mean, spread / unit
     return BandReduction(kind=kind, bands=pixels.shape[1], chosen=used, weight=_tuples(weight.tolist()),
                          offset=_tuples(offset.tolist()), spread=_tuples(spread.tolist()), level=float(mean.mean()),
                          explained=explained, fitted_on=fitted_on, pixels=len(pixels))
@@ -190,7 +193,10 @@ def _used(bands: int, kind: str, chosen: Sequence[int] | None) -> tuple[int, ...
     return used
 
 
-def _check_options(pixels: int, bands: int, kind: str, components: int | None, whiten: bool, fitted_on: str) -> None:
+def _check_options(pixels: int, bands: int, kind: str, components: int | None, whiten: bool, scale: str,
+                   fitted_on: str) -> None:
+    if scale not in ("together", "each", "none"):
+        raise UsageError(f"scale must be together, each or none, got {scale!r}")
     if kind not in ("pca", "bands", "none"):
         raise UsageError(f"kind must be pca, bands or none, got {kind!r}")
     if fitted_on not in ("training pixels", "all pixels"):

@@ -110,6 +110,13 @@ def find_scene(path: Path, *, purest: float | None = None) -> Scene:
     raise DataError(f"{len(pairs)} scenes could be meant", where=path, why=found, fix="name both files of one")
 
 
+def is_scene(path: Path) -> bool:
+    """Return whether a path is a cube, or a folder that holds one with its labels."""
+    if path.is_dir():
+        return any(_scenes_of(path))
+    return path.suffix.lower() in CUBE_SUFFIXES
+
+
 def _joined(name: str, cube: Cube, labels: LabelMap) -> Scene:
     """Return the scene, its pixels without data unlabelled."""
     check_pair(cube, labels)

@@ -41,7 +41,7 @@ class SceneSplitSection(Section):
     val: Fraction = 0.15
     block: Positive | None = None  # pixels along a block; None tries many
     guard: Literal["pixel", "window"] = "pixel"  # window: no pixel in a training and in a test window
-    seed: int = Field(345, ge=0)
+    seed: Annotated[int, Field(ge=0)] = 345
     train_map: Path | None = None  # of kind given
     val_map: Path | None = None
     test_map: Path | None = None
@@ -64,7 +64,7 @@ class ReductionSection(Section):
     kind: Literal["pca", "bands", "none"] = "pca"
     components: Positive | None = None  # of pca; None: 30, or as many as there are bands
     whiten: bool = False
-    standardise: bool = True
+    scale: Literal["together", "each", "none"] = "together"  # each: noisy components weigh as much as the first
     bands: tuple[Band, ...] | None = None  # of kind bands, counted from 0 after drop_bands
     nanometres: tuple[float, ...] | None = None  # or by wavelength
     fit_on: Literal["training pixels", "all pixels"] = "training pixels"  # all pixels: the usual leaky way

@@ -26,7 +26,7 @@ def pad_scene(cube: Floats, window: int, *, border: Border = "reflect") -> Float
     Args:
         cube: Reduced.
         window: Pixels; an even one reaches one pixel farther down and right.
-        border: Mirrored without the edge pixel twice, or zero, the training mean of standardised values.
+        border: Mirrored without the edge pixel twice, or zero, the training mean of scaled values.
 
     Shape:
         cube (H, W, bands), result (H + window - 1, W + window - 1, bands)

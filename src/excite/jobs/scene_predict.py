@@ -1,0 +1,82 @@
+"""Predict the class of every pixel of scenes with a bundle, to maps in files. Without torch."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from excite.data.scenes.gaps import NoData
+from excite.data.scenes.label_files import write_labels
+from excite.data.scenes.labels import LabelMap
+from excite.data.scenes.public import has_abundances, read_abundances
+from excite.data.scenes.reading import open_cube, prepare_cube
+from excite.deploy.scene_predictor import ScenePredictor
+from excite.errors import UsageError
+from excite.progress import Progress, silent
+
+KINDS = (".png", ".npy", ".mat", ".hdr")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MappedScene:
+    """A scene that was mapped: its file, the files written, pixels of each class, and how long the network took."""
+
+    file: str
+    labels: str | None
+    confidence: str | None
+    pixels: dict[str, int]
+    without_data: int
+    seconds: float
+
+    def to_json(self) -> dict[str, object]:
+        """Return plain data."""
+        return {"file": self.file, "labels": self.labels, "confidence": self.confidence, "pixels": self.pixels,
+                "without_data": self.without_data, "seconds": round(self.seconds, 3)}
+
+
+def map_scene(bundle: str | Path, cube: str | Path, *, out: Path | None = None, confidence: Path | None = None,
+              variable: str | None = None, drop_bands: Sequence[int] = (), no_data: NoData = None,
+              white: Path | None = None, dark: Path | None = None, threads: int | None = None,
+              progress: Progress | None = None) -> MappedScene:
+    """Return how many pixels each class has in a cube, and write the maps that are asked for.
+
+    Args:
+        bundle: Of a training on a scene, or its run folder.
+        cube: With the bands of the training scene; `variable` to `dark` are as for `open_cube`.
+        out: Label map, 0 where there are no data: .png, .npy, .mat, or .hdr (ENVI, with the cube's map information).
+        confidence: Probability of the label: .npy, float32.
+
+    Raises:
+        UsageError: an output of an unknown kind, or one that would overwrite the cube. DataError: other bands, or a
+            cube that cannot be read. ModelError: the bundle cannot be used.
+    """
+    source = Path(cube)
+    _check(source, out, confidence)
+    predictor = ScenePredictor(bundle, threads=threads)
+    options: dict[str, Any] = {"drop_bands": drop_bands, "no_data": no_data, "white": white, "dark": dark}
+    scene = (prepare_cube(read_abundances(source)[0], **options) if variable is None and has_abundances(source)
+             else open_cube(source, variable=variable, **options))
+    began = time.perf_counter()
+    found = predictor(scene, progress=progress or silent())
+    seconds = time.perf_counter() - began
+    if out is not None:
+        write_labels(out, LabelMap(values=found.labels, classes=found.classes, source=str(source)), like=scene)
+    if confidence is not None:
+        np.save(confidence, found.confidence)
+    counts = np.bincount(found.labels.ravel(), minlength=len(found.classes) + 1).tolist()
+    return MappedScene(file=str(cube), labels=str(out) if out else None, seconds=seconds, without_data=counts[0],
+                       confidence=str(confidence) if confidence else None,
+                       pixels=dict(zip(found.classes, counts[1:], strict=True)))
+
+
+def _check(cube: Path, out: Path | None, confidence: Path | None) -> None:
+    if out is not None and out.suffix.lower() not in KINDS:
+        raise UsageError(f"a label map must end in {', '.join(KINDS)}, got {out.name}")
+    if confidence is not None and confidence.suffix.lower() != ".npy":
+        raise UsageError(f"a map of confidence must end in .npy, got {confidence.name}")
+    for file in (out, confidence):
+        if file is not None and file.resolve() == cube.resolve():
+            raise UsageError("the cube would be overwritten", where=file, fix="write to another file")

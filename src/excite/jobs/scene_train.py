@@ -1,0 +1,133 @@
+"""Train on a hyperspectral scene: from a cube and its labels to a proved network, maps and honest numbers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from excite.config import dump_yaml
+from excite.data.scenes.scene import Scene
+from excite.data.scenes.split import SceneSplit
+from excite.engine.loop import Fit, fit
+from excite.engine.signals import StopFlag
+from excite.errors import ExciteError, Interrupted
+from excite.jobs import run_folder as files
+from excite.jobs.environment import environment
+from excite.jobs.resuming import refuse_other_config, refuse_other_environment, stored_config
+from excite.jobs.run_folder import RunFolder
+from excite.jobs.scene_baselines import Baseline
+from excite.jobs.scene_finish import finish_scene
+from excite.jobs.scene_prepare import PreparedScene, prepare_scene
+from excite.jobs.scene_sections import SceneConfig
+from excite.machine import usable_cores
+from excite.metrics.evaluation import Evaluation
+from excite.progress import Progress, silent
+
+SHOWN = ("accuracy", "balanced_accuracy", "kappa", "f1_macro", "ece")
+# Where files lie and how long training may take do not make it another run: the data are compared by content.
+PLACES = tuple(("scene", key) for key in ("cube", "labels", "white", "dark")) + (
+    ("split", "train_map"), ("split", "val_map"), ("split", "test_map"), ("loop", "epochs"))
+PARTS = "parts.npy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneRun:
+    """A finished training on a scene."""
+
+    folder: Path
+    scene: Scene
+    split: SceneSplit
+    fit: Fit
+    evaluation: Evaluation
+    baselines: dict[str, Baseline]
+    report: Path
+
+    def summary(self) -> dict[str, object]:
+        """Return the numbers as plain data."""
+        found = self.evaluation.to_json()
+        return {"run": str(self.folder), "bundle": str(self.folder / files.BUNDLE), "report": str(self.report),
+                "epochs": self.fit.epochs_done, "best_epoch": self.fit.best_epoch, "test_pixels": found["n"],
+                "test_units": found["n_units"], "unit_kind": found["unit_kind"],
+                "overlap": self.split.overlap.to_json(), "metrics": found["metrics"],
+                "baselines": {name: {key: value.to_json() for key, value in one.metrics.items()}
+                              for name, one in self.baselines.items()}}
+
+    def text(self) -> str:
+        """Return the few numbers that matter, with their intervals, as lines."""
+        told = [f"{name}: {', '.join(f'{key} {one.metrics[key].text()}' for key in SHOWN[:3])}"
+                for name, one in self.baselines.items()]
+        return "\n".join([self.evaluation.text(SHOWN), f"split: {self.split.overlap}", *told,
+                          f"report: {self.report}", f"bundle: {self.folder / files.BUNDLE}"])
+
+
+def train_scene(config: SceneConfig, *, model: nn.Module | None = None, out: str | Path | None = None,
+                images: bool = True, simulated: bool | None = None, progress: Progress | None = None) -> SceneRun:
+    """Train as `config` says and leave everything in one folder; the same call again resumes.
+
+    Args:
+        model: A network of your own, (N, components, window, window) -> (N, classes); config.model otherwise.
+        out: The run folder; runs/NAME-OF-SCENE otherwise.
+        images: Put maps into the report.
+        simulated: The report says that the scene is simulated.
+
+    Raises:
+        DataError, ModelError, EnvironmentFault, UsageError: with exit codes 3, 4, 5, 2.
+        Interrupted: a signal came; the state is saved.
+    """
+    progress = progress or silent()
+    threads = config.loop.threads or usable_cores()
+    name = config.scene.cube.resolve().stem if config.scene.cube else "scene"
+    with RunFolder(Path(out) if out else Path("runs") / name) as run:
+        resumed = not run.is_new
+        if resumed:
+            _same_config(run, config)
+            refuse_other_environment(run, environment(threads))
+        prepared = prepare_scene(config, model=model, progress=progress)
+        if resumed:
+            run.refuse_changes("data", run.read_json(files.HASHES), prepared.fingerprint)
+            progress.say(f"resuming {run.path}")
+        else:
+            _begin(run, prepared, threads, progress)
+        fitted = _fit(run, prepared, progress)
+        evaluation, baselines, report = finish_scene(run, prepared, fitted, images=images, simulated=bool(simulated),
+                                                     progress=progress)
+    return SceneRun(folder=run.path, scene=prepared.scene, split=prepared.split, fit=fitted, evaluation=evaluation,
+                    baselines=baselines, report=report)
+
+
+def _begin(run: RunFolder, prepared: PreparedScene, threads: int, progress: Progress) -> None:
+    """Write what the run starts from; config.yaml marks the folder as a run."""
+    run.write_json(files.ENVIRONMENT, environment(threads))
+    run.write_json(files.SPLIT, prepared.split.to_json())
+    run.write_json(files.HASHES, prepared.fingerprint)
+    run.write(files.CONFIG, dump_yaml(prepared.config))
+    with run.writing(PARTS) as file:
+        np.save(file, prepared.split.parts)
+    for topic, reason in prepared.reasons.items():
+        progress.say(f"{topic}: {reason}")
+        run.log({"event": "note", "topic": topic, "text": reason})
+
+
+def _fit(run: RunFolder, prepared: PreparedScene, progress: Progress) -> Fit:
+    config = prepared.config
+    with StopFlag() as stop:
+        try:
+            return fit(prepared.model, prepared.task, prepared.batches("train", train=True), prepared.batches("val"),
+                       optim=config.optim, schedule=config.schedule, loop=config.loop, seed=config.seed,
+                       folder=run.path, log=run.log, progress=progress, stop=stop)
+        except Interrupted:
+            run.log({"event": "stop"})
+            raise
+        except ExciteError as fault:
+            run.log({"event": "failed", "text": fault.message()})
+            raise
+
+
+def _same_config(run: RunFolder, config: SceneConfig) -> None:
+    """Raise where the asked config is another than the run's."""
+    stored: dict[str, Any] = stored_config(run, SceneConfig).model_dump(mode="json")
+    asked = config.model_dump(mode="json")
+    run.refuse_changes("config", {"loop.epochs": stored["loop"]["epochs"]}, {"loop.epochs": asked["loop"]["epochs"]})
+    refuse_other_config(run, stored, asked, places=PLACES)
