@@ -1,4 +1,4 @@
-"""Names of the document on light networks; HybridSN follows with its own network."""
+"""Names of the document on light networks; HybridSN is in hyperspectral.py."""
 
 from functools import partial
 from typing import Any

@@ -62,7 +62,7 @@ class ReductionSection(Section):
     """From bands to the values that a network sees."""
 
     kind: Literal["pca", "bands", "none"] = "pca"
-    components: Positive | None = None  # of pca; None: 30, or as many as there are bands
+    components: Positive | None = None  # of pca; None: 15, or as many as there are bands
     whiten: bool = False
     scale: Literal["together", "each", "none"] = "together"  # each: noisy components weigh as much as the first
     bands: tuple[Band, ...] | None = None  # of kind bands, counted from 0 after drop_bands

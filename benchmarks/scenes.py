@@ -1,0 +1,108 @@
+"""How much a random split flatters: HybridSN with and without attention beside an SVM, on honest and random splits.
+
+    python benchmarks/scenes.py CUBE ... --out results.jsonl [--seeds 5]
+
+Every cube is split twice: at random within each class (10 % to train, 10 % to validate) and by blocks with a guard, so
+that no test pixel lies in a training window. Each seed draws its own split and its own weights. The networks train by
+the parts of `excite train CUBE`; what is done is in the file of results, so the same command goes on where it stopped.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from excite.engine.loop import fit
+from excite.jobs.scene_baselines import METHODS, measured
+from excite.jobs.scene_prepare import PreparedScene, prepare_scene
+from excite.jobs.scene_repeats import spread
+from excite.jobs.scene_sections import SceneConfig
+
+WINDOW = 11
+SPLITS: dict[str, dict[str, Any]] = {"random": {"kind": "random", "train": 0.1, "val": 0.1}, "block": {"kind": "block"}}
+EPOCHS = {"random": 40, "block": 15}  # a block split trains on six times the pixels
+NETWORKS: dict[str, dict[str, Any]] = {"hybridsn": {}, "hybridsn + se": {"attention": "se"}}
+TOLD = ("accuracy", "balanced_accuracy", "kappa")
+TITLES = {"accuracy": "OA", "balanced_accuracy": "AA", "kappa": "kappa"}
+
+
+def config_of(cube: Path, split: str, network: str, seed: int) -> SceneConfig:
+    """Return the config of one training."""
+    return SceneConfig.model_validate({
+        "scene": {"cube": cube}, "window": WINDOW, "split": SPLITS[split] | {"seed": 345 + seed}, "seed": 42 + seed,
+        "model": NETWORKS.get(network, {}), "loop": {"epochs": EPOCHS[split], "threads": torch.get_num_threads()}})
+
+
+def answers(prepared: PreparedScene) -> np.ndarray:
+    """Train the network and return its answers for the test pixels."""
+    config = prepared.config
+    with tempfile.TemporaryDirectory() as folder:
+        fit(prepared.model, prepared.task, prepared.batches("train", train=True), prepared.batches("val"),
+            optim=config.optim, schedule=config.schedule, loop=config.loop, seed=config.seed, folder=Path(folder),
+            log=lambda event: None)
+    prepared.model.eval()
+    with torch.inference_mode():
+        return np.concatenate([prepared.model(batch.images).argmax(1).numpy()
+                               for batch in prepared.batches("test").batches(0)])
+
+
+def result(cube: Path, split: str, network: str, seed: int) -> dict[str, Any]:
+    """Return the numbers of one training, or of the SVM."""
+    began = time.perf_counter()
+    prepared = prepare_scene(config_of(cube, split, network, seed))
+    predicted = METHODS["svm"](prepared, Path()) if network == "svm" else answers(prepared)
+    metrics = measured(prepared, predicted)
+    return {"cube": cube.stem, "split": split, "network": network, "seed": seed,
+            "seconds": round(time.perf_counter() - began, 1), "train": int(sum(prepared.split.counts["train"])),
+            "test": len(predicted), "inside": prepared.split.overlap.inside,
+            **{key: metrics[key].value for key in TOLD}}
+
+
+def rows(results: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the table, a line a cube, split and method: mean over the seeds and its 95 % interval by Student's t."""
+    yield "| scene | split | inside | train, test | method | OA | AA | kappa |"
+    yield "| :-- | :-- | --: | --: | :-- | --: | --: | --: |"
+    for cube in dict.fromkeys(one["cube"] for one in results):
+        for split in SPLITS:
+            for network in ("svm", *NETWORKS):
+                some = [one for one in results if (one["cube"], one["split"], one["network"]) == (cube, split, network)]
+                if some:
+                    told = " | ".join(spread([one[key] for one in some]).text() for key in TOLD)
+                    yield (f"| {cube} | {split} | {np.mean([one['inside'] for one in some]):.0%} | "
+                           f"{np.mean([one['train'] for one in some]):.0f}, {np.mean([one['test'] for one in some]):.0f}"
+                           f" | {network} | {told} |")
+
+
+def main() -> None:
+    """Compute what is not there yet and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cubes", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    results = [json.loads(line) for line in asked.out.read_text().splitlines()] if asked.out.exists() else []
+    done = {(one["cube"], one["split"], one["network"], one["seed"]) for one in results}
+    for seed in range(asked.seeds):
+        for cube in asked.cubes:
+            for split in SPLITS:
+                for network in ("svm", *NETWORKS):
+                    if (cube.stem, split, network, seed) in done:
+                        continue
+                    found = result(cube, split, network, seed)
+                    results.append(found)
+                    with asked.out.open("a") as stream:
+                        stream.write(json.dumps(found) + "\n")
+                    print(json.dumps(found), flush=True)
+    print("\n".join(rows(results)))
+
+
+if __name__ == "__main__":
+    main()
