@@ -18,6 +18,7 @@ from excite.data.phantom.heads import FOLDER, simulate_heads
 from excite.data.row import Row
 from excite.data.targets import mask_contents
 from excite.errors import DataError, UsageError
+from excite.jobs.evaluate import evaluate
 from excite.jobs.sections import TrainConfig
 from excite.jobs.train import train
 
@@ -110,3 +111,20 @@ def test_masks_are_told_by_bytes_wherever_they_lie_and_by_page(tmp_path: Path) -
     assert found == [f"{one}|{other}", f"{other}|{one}", one, f"{pages}#page=1", f"{pages}#page=2"]
     with pytest.raises(DataError, match="the file does not exist"):
         mask_contents([Row(image="a.png", line=2, mask="gone.png")], tmp_path)
+
+
+@pytest.mark.slow
+def test_an_evaluation_leaves_out_pictures_whose_mask_has_changed(begun: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(begun, tmp_path / "other")
+    own = json.loads((folder / "run/split.json").read_text(encoding="utf-8"))["test"]
+    with (folder / "run/manifest.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    masks = [Path(rows[row]["mask"]) for row in own]
+    kept = masks[0].read_bytes()
+    try:
+        masks[0].write_bytes(masks[1].read_bytes())
+        found = evaluate(folder / "run", out=tmp_path)
+        assert [Path(one["file"]).name for one in found.failed] == [Path(rows[own[0]]["image"]).name]
+        assert "its mask is not the one that the run split" in found.failed[0]["error"] and found.n == len(own) - 1
+    finally:
+        masks[0].write_bytes(kept)

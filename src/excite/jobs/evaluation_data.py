@@ -14,6 +14,7 @@ from excite.data.reading import decode, read_bytes
 from excite.data.row import Row
 from excite.data.sections import DataSection
 from excite.data.split import PARTS, Split
+from excite.data.targets import mask_contents
 from excite.data.units import by_image, units_of
 from excite.errors import DataError, EnvironmentFault, UsageError
 from excite.jobs import run_folder as files
@@ -89,19 +90,27 @@ def part_of_run(run: Path, name: str, *, masks: bool = False) -> Part:
 
 
 def _changed(run: Path, manifest: Manifest, rows: Sequence[int]) -> dict[int, str]:
-    """Return the rows whose picture is not the one that the run split, with the reason: they are other data."""
-    known = [str(value).split()[0] for value in _read(run / files.HASHES).values()]
+    """Return the rows whose picture or mask is not the one that the run split, with the reason: they are other data."""
+    known = [str(value) for value in _read(run / files.HASHES).values()]
     found = {}
     for row in rows:
         path = manifest.path(manifest.rows[row])
         try:
             content = read_bytes(path)
-            if row < len(known) and not known[row].startswith(hashlib.sha256(content).hexdigest()):
+            if row < len(known) and not known[row].split()[0].startswith(hashlib.sha256(content).hexdigest()):
                 decode(content, path)  # one that cannot be read at all is told of by the prediction
                 found[row] = f"{path}: not the picture that the run split: its sha256 is not that in hashes.json"
+            elif row < len(known) and not _same_mask(manifest, row, known[row]):
+                found[row] = f"{path}: its mask is not the one that the run split: other than that in hashes.json"
         except DataError:
             continue
     return found
+
+
+def _same_mask(manifest: Manifest, row: int, known: str) -> bool:
+    """Return whether a row's masks are those of hashes.json; true where it says nothing of masks."""
+    _, says, truth = known.partition(" mask ")
+    return not says or truth.partition(" spacing ")[0] == mask_contents([manifest.rows[row]], manifest.root)[0]
 
 
 def part_of_table(section: DataSection, split: str | None, *, masks: bool = False) -> Part:
