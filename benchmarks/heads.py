@@ -35,6 +35,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {  # config, what differs from
     "published_net":   ("heads.yaml", FULL | {"atrous_rates": (6, 12, 18), "min_hidden": 1}),  # by our recipe
     "published_rates": ("heads.yaml", {"atrous_rates": (6, 12, 18)}),
     "stride16":        ("heads.yaml", {"output_stride": 16, "atrous_rates": (4, 8, 12)}),
+    "fast":            ("heads.yaml", {"finest": 4, "up": "linear"}),
     "peer":            ("heads.yaml", {}),
 }
 MEAN, STD = 0.449, 0.226  # of ImageNet's three channels

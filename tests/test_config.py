@@ -8,14 +8,17 @@ import yaml
 from excite.config import differences, dump_yaml, load_config
 from excite.errors import UsageError
 from excite.jobs.kinds import with_defaults
+from excite.jobs.scene_sections import SceneConfig
 from excite.jobs.sections import TrainConfig
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+TASKS = {"hc18": "heads", "heads": "heads", "hybridsn": "scene", "scene": "scene", "ultrasound_planes": "auto"}
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
 def test_every_shipped_recipe_loads(file: Path) -> None:
-    assert load_config(TrainConfig, file).task == ("auto" if file.stem == "ultrasound_planes" else "heads")
+    task = TASKS[file.stem]
+    assert load_config(SceneConfig if task == "scene" else TrainConfig, file).task == task  # type: ignore[type-var]
 
 
 def test_the_recipe_of_the_heads_paper_is_what_was_published() -> None:
@@ -34,6 +37,29 @@ def test_the_shipped_recipe_of_heads_is_what_train_does_by_itself() -> None:
     skipped = {"augment"}  # written out there; the general ones are near enough
     told = differences(*(one.model_dump(mode="json", exclude=skipped) for one in (own, shipped)))
     assert told == []
+
+
+def test_the_shipped_recipe_of_scenes_is_what_train_does_by_itself() -> None:
+    file = next(file for file in CONFIGS if file.stem == "scene")
+    own, shipped = SceneConfig(), load_config(SceneConfig, file)
+    assert differences(own.model_dump(mode="json"), shipped.model_dump(mode="json")) == []
+    written = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert set(written) == set(SceneConfig.model_fields)
+    for name in ("scene", "split", "reduction", "augment", "model"):
+        assert set(written[name]) == set(type(getattr(own, name)).model_fields), name
+
+
+def test_the_recipe_of_hybridsn_is_what_was_published() -> None:
+    config = load_config(SceneConfig, next(file for file in CONFIGS if file.stem == "hybridsn"))
+    split, reduction, optim, loop = config.split, config.reduction, config.optim, config.loop
+    assert (split.kind, split.train, split.seed) == ("random", 0.3, 345) and split.val > 0
+    assert (reduction.kind, reduction.components, reduction.whiten, reduction.scale) == ("pca", 30, True, "none")
+    assert (reduction.fit_on, config.window, config.border) == ("all pixels", 25, "zero")
+    assert (optim.name, optim.lr, optim.weight_decay, config.schedule.name) == ("adam", 1e-3, 0, "constant")
+    assert (loop.batch_size, loop.epochs, loop.precision) == (256, 100, "float32")
+    assert (loop.ema, loop.early_stopping, config.augment.enabled) == (0, None, False)
+    assert (config.model.name, config.model.dropout, config.model.attention) == ("hybridsn", 0.4, None)
+    assert (config.loss.name, config.loss.class_weights, config.loss.label_smoothing) == ("cross_entropy", "none", 0)
 
 
 def test_the_source_recipe_is_what_was_published() -> None:
@@ -55,9 +81,9 @@ def test_defaults_then_file_then_values_then_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("optim:\n  lrr: 0.1\n", r"a\.yaml: line 2: unknown key 'optim.lrr'; did you mean 'lr'"),
+    ("optim:\n  lrr: 0.1\n", r"a\.yaml: line 2: unknown key 'optim.lrr'; did you mean 'optim.lr'"),
     ("lop: {}\n", r"line 1: unknown key 'lop'; did you mean 'loop'"),
-    ("model:\n  attention:\n    knid: se\n", r"line 3: unknown key 'model.attention.knid'; did you mean 'kind'"),
+    ("model:\n  attention:\n    knid: se\n", r"line 3: unknown key 'model.attention.knid'; did you mean 'model.attention.kind'"),
     ("loop:\n  epochs: 0\n", r"line 2: loop.epochs: .*greater than or equal to 1, got 0"),
     ("optim: {name: sdg}\n", r"optim.name: .*'sgd', 'adam' or 'adamw', got 'sdg'"),
     ("seed: 1\nseed: 2\n", r"line 2: seed is given twice"),
@@ -73,7 +99,7 @@ def test_a_fault_is_named_with_its_line(tmp_path: Path, text: str, message: str)
 
 
 @pytest.mark.parametrize(("override", "message"), [
-    ("optim.lr", "takes key=value"), ("optim.l=1", "did you mean 'lr'"), ("seed.x=1", "unknown|valid integer"),
+    ("optim.lr", "takes key=value"), ("optim.l=1", "did you mean 'optim.lr'"), ("seed.x=1", "unknown|valid integer"),
     ("optim.lr=abc", "valid number.*got 'abc'"), ("optim.lr=[", "cannot be read"),
 ])
 def test_a_wrong_override_is_an_error(override: str, message: str) -> None:

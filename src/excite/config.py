@@ -125,7 +125,7 @@ def _collect_lines(node: yaml.MappingNode, path: tuple[str, ...], lines: dict[tu
 
 
 def _explain(model: type[BaseModel], location: Sequence[str], error: Mapping[str, Any]) -> str:
-    key = ".".join(location)
+    key, whole = ".".join(location), model
     if error["type"] != "extra_forbidden":
         got = error.get("input")
         shown = f", got {got!r}" if isinstance(got, (str, int, float, bool, type(None), list, tuple)) else ""
@@ -134,7 +134,18 @@ def _explain(model: type[BaseModel], location: Sequence[str], error: Mapping[str
         field = model.model_fields.get(part)
         model = next((kind for kind in _classes(field.annotation if field else None)), model)
     known = list(model.model_fields)
-    return f"unknown key {key!r}; {nearest(location[-1], known)}known here: {', '.join(known)}"
+    elsewhere = [path for path in _keys(whole) if path.rpartition(".")[2] == location[-1]]
+    hint = f"did you mean {' or '.join(elsewhere)}? " if elsewhere else nearest(key, [*_keys(whole), *known])
+    return f"unknown key {key!r}; {hint}known here: {', '.join(known)}"
+
+
+def _keys(model: type[BaseModel], before: str = "") -> list[str]:
+    """Return every key of a config, dotted."""
+    found = []
+    for name, field in model.model_fields.items():
+        inner = [key for kind in _classes(field.annotation) for key in _keys(kind, f"{before}{name}.")]
+        found += [f"{before}{name}", *inner]
+    return found
 
 
 def _classes(annotation: object) -> list[type[BaseModel]]:

@@ -127,9 +127,8 @@ def fit_conics(points: Float, weights: Float) -> Float:
         points (S, N, 2) within about -1 to 1, weights (S, N) -> (S, 6)
     """
     terms = monomials(points)
-    square, plain = terms[..., :3], terms[..., 3:]
-    s1, s2, s3 = ((left * weights[..., None]).transpose(0, 2, 1) @ right
-                  for left, right in ((square, square), (square, plain), (plain, plain)))
+    moments = (terms * weights[..., None]).transpose(0, 2, 1) @ terms
+    s1, s2, s3 = moments[:, :3, :3], moments[:, :3, 3:], moments[:, 3:, 3:]
     back = -np.linalg.pinv(s3, hermitian=True) @ s2.transpose(0, 2, 1)
     reduced = s1 + s2 @ back
     _, vectors = np.linalg.eig(np.stack([reduced[:, 2] / 2, -reduced[:, 1], reduced[:, 0] / 2], axis=1))

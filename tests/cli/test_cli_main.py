@@ -46,7 +46,7 @@ def test_a_wrong_option_names_the_nearest() -> None:
     (("train", "gone.csv", "--size", "0x384"), 2, "--size must be a number of pixels"),
     (("train", "gone.csv", "--model", "mobilenetv2"), 2, "did you mean 'mobilenet_v2'"),
     (("train", "gone.csv", "--attention", "see"), 2, "did you mean 'se'"),
-    (("train", "gone.csv", "--set", "optim.lrr=1"), 2, "did you mean 'lr'"),
+    (("train", "gone.csv", "--set", "optim.lrr=1"), 2, "did you mean 'optim.lr'"),
     (("train", "gone.csv", "--config", "gone.yaml"), 2, "config file does not exist"),
     (("predict", "gone", "a.png"), 4, "the bundle does not exist"),
     (("evaluate", "gone"), 4, "the bundle does not exist"),

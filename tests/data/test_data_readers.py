@@ -208,6 +208,25 @@ def test_interlaced_png_is_read(size: tuple[int, int]) -> None:
         decoded(bytes(short))
 
 
+def test_a_png_in_many_parts_is_one_picture() -> None:
+    """Pixels in several IDAT parts, some empty, words before and behind them, a palette, transparency."""
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    paletted = Image.fromarray(COLOUR).quantize(64)
+    paletted.info["transparency"] = 3
+    for image in (Image.fromarray(COLOUR), Image.fromarray(GREY), paletted):
+        content = encoded(image)
+        start = content.index(b"IDAT") - 4
+        body = content[start + 8:start + 8 + int.from_bytes(content[start:start + 4], "big")]
+        behind = content[start + 12 + len(body):]
+        parts = [body[:7], b"", body[7:200], body[200:], b""]
+        taken = content[:start] + chunk(b"tEXt", b"a\0IDAT") + b"".join(chunk(b"IDAT", one) for one in parts)
+        assert np.array_equal(decoded(taken + chunk(b"tEXt", b"b\0IDAT") + behind), decoded(content))
+        with pytest.raises(DataError, match="holds less data"):
+            decoded(content[:start] + b"".join(chunk(b"IDAT", one) for one in parts[:3]) + behind)
+
+
 def test_webp_is_measured_before_its_decoder_makes_room() -> None:
     content = bytearray(encoded(Image.fromarray(COLOUR), "WEBP", lossless=True))
     place = content.index(b"VP8L") + 9

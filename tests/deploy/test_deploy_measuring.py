@@ -139,6 +139,26 @@ def test_a_view_or_level_without_a_head_counts_with_the_whole_circumference() ->
     assert spread_mm(found._replace(ellipse=None), size, views, views[0], place, level=0.5, spacing=(1.0,)) is None
 
 
+def test_the_misfit_in_millimetres_is_by_the_geometric_mean_of_the_pixels_sides() -> None:
+    place, spacing, view = Place(np.eye(2, 3), (200, 200)), (0.1, 0.4), slope(60)
+    found = head_in(view, level=0.5)
+    size = measure(found.ellipse, spacing)
+    without, with_it = (spread_mm(found._replace(misfit=misfit), size, [view], view, place, level=0.5, spacing=spacing)
+                        for misfit in (0.0, 40.0))
+    assert np.sqrt(with_it**2 - without**2) == pytest.approx(40 * 0.2, rel=1e-9)
+
+
+@pytest.mark.parametrize(("step", "radius", "is_head"), [(2.1, 4.2, True), (0.5, 8.0, False)])
+def test_the_smallest_head_is_in_pixels_of_the_image(step: float, radius: float, is_head: bool) -> None:
+    """55 pixels of the network's grid are 240 of a larger image, 200 are 50 of a smaller one."""
+    place = Place(np.array([[step, 0, step / 2 - 0.5], [0, step, step / 2 - 0.5]]), (round(200 * step),) * 2)
+    views = [slope(60), slope(radius)]
+    found = head_in(to_original(views[0][None], place)[0], level=0.5)
+    size = measure(found.ellipse, (1.0,))
+    got = spread_mm(found, size, views, views[0], place, level=0.5, spacing=(1.0,))
+    assert got == pytest.approx(np.pi * (60 - radius) * step if is_head else size.hc_mm, rel=0.01)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_networks_grid_is_fine_enough_for_the_spread(seed: int) -> None:
     """The same formula at the original pixels gives the same spread, on rough maps."""
@@ -162,6 +182,24 @@ def test_the_networks_grid_is_fine_enough_for_the_spread(seed: int) -> None:
     assert got == pytest.approx(exact, abs=0.06 * exact + 0.02)
 
 
+def test_outlines_fitted_together_are_those_fitted_alone() -> None:
+    """Parts of an outline that no ellipse explains are left out of each; the robust fit of one outline is the judge."""
+    place, spacing = Place(np.array([[2.1, 0, 0.55], [0, 2.1, 0.55]]), (420, 420)), (0.2,)
+    views = [slope(70, width=2.0), slope(64, width=2.0)]
+    views[0][90:105, 160:] = views[1][20:60, 95:103] = -9
+    mean = np.mean(views, axis=0)
+    found = head_in(to_original(mean[None], place)[0], level=0.5)
+    size = measure(found.ellipse, spacing)
+
+    def alone(logits: np.ndarray, level: float) -> float:
+        return measure(ellipse_of(sigmoid(logits), level=level).ellipse.mapped(place.inverse), spacing).hc_mm
+
+    ranges = [alone(views[0], 0.5) - alone(views[1], 0.5), alone(mean, 0.3) - alone(mean, 0.7)]
+    expected = np.sqrt(sum((one / 2) ** 2 for one in ranges) + (found.misfit * 0.2) ** 2)
+    got = spread_mm(found, size, views, mean, place, level=0.5, spacing=spacing)
+    assert got == pytest.approx(expected, abs=0.02) and got > 3
+
+
 def test_the_rectangle_around_a_head_gives_the_ellipse_of_the_whole_map() -> None:
     logits = np.full((300, 400), -6, np.float32)
     logits[:140, 100:300] = slope(60, 200)[60:]  # reaches over the upper border
@@ -179,6 +217,13 @@ def test_the_interval_is_the_bundles_around_the_number(tmp_path: Path) -> None:
     assert one.to_json()["interval_mm"] == list(one.interval_mm) and "spread_mm" not in one.to_json()
     with pytest.raises(ModelError, match="an interval must have the numbers level"):
         load(mask_bundle(tmp_path / "c", interval={"level": 0.9}))
+
+
+def test_a_head_of_an_image_that_the_crop_cuts_says_so(tmp_path: Path) -> None:
+    whole, cut = (load(mask_bundle(tmp_path / mode, size=128, mode=mode))(bright(HEAD, SHAPE))[0]
+                  for mode in ("letterbox", "crop"))
+    said = "of the image are outside the network's input and count as background"
+    assert [said in " ".join(one.notes) for one in (whole, cut)] == [False, True]
 
 
 def test_maps_are_in_the_original_size_and_only_where_asked(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +16,14 @@ from bundles import CLASSES, SIZE, linear_bundle, linear_onnx, pictures, seal, w
 from excite import load
 from excite.data.preprocess import Preprocess
 from excite.data.sections import PreprocessSection
+from excite.deploy import runtime
 from excite.deploy.bundle import update_bundle
 from excite.deploy.runtime import Predictor
+from excite.ellipse import Ellipse
 from excite.errors import DataError, ModelError, UsageError
+from excite.outcome.heads import HeadPrediction
 from excite.outcome.prediction import ClassPrediction, FailedPrediction
+from mask_bundles import GAIN, bright, bright_onnx, mask_bundle, saved
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +161,109 @@ def test_files_are_read_only_a_little_ahead(bundle: Path, images: list[Path]) ->
     next(stream)
     stream.close()
     assert asked <= 10
+
+
+@pytest.fixture(scope="module")
+def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of a network whose sums have 81 terms."""
+    kernel = np.random.default_rng(0).uniform(0, 1, (1, 1, 9, 9))
+    blur = bright_onnx((GAIN * kernel / kernel.sum()).astype(np.float32))
+    return mask_bundle(tmp_path_factory.mktemp("heads") / "model", blur, size=(256, 384), views="flip")
+
+
+@pytest.fixture(scope="module")
+def head_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Files of heads, one of text and one that is not there."""
+    folder = tmp_path_factory.mktemp("head files")
+    files = [saved(bright(Ellipse(250.0 + 7 * place, 170.0, 100.0 + 3 * place, 80.0, 0.3 * place), (360, 520)),
+                   folder / f"{place}.png") for place in range(7)]
+    text = folder / "text.png"
+    text.write_text("no picture")
+    return [*files[:3], text, *files[3:], folder / "none.png"]
+
+
+def test_masks_and_millimetres_do_not_hang_on_the_number_of_threads(heads: Path, head_files: list[Path]) -> None:
+    one = list(Predictor(heads, threads=1).predict(head_files, spacing=(0.2,), maps=True))
+    several, two = Predictor(heads, threads=3), Predictor(heads, threads=2)
+    for found in (list(several.predict(head_files, spacing=(0.2,), maps=True)),
+                  [mine for file in head_files for mine in two.predict(file, spacing=(0.2,), maps=True)]):
+        assert [mine.file for mine in found] == [str(file) for file in head_files]
+        for mine, right in zip(found, one, strict=True):
+            if isinstance(right, FailedPrediction):
+                assert mine == right
+                continue
+            assert isinstance(mine, HeadPrediction) and isinstance(right, HeadPrediction)
+            assert mine.hc_mm == pytest.approx(right.hc_mm, abs=1e-3) and mine.notes == right.notes
+            assert mine.spread_mm == pytest.approx(right.spread_mm, abs=1e-3)
+            np.testing.assert_allclose(mine.probabilities, right.probabilities, rtol=0, atol=1e-5)
+            assert np.array_equal(mine.probabilities >= 0.5, right.probabilities >= 0.5)
+    assert [isinstance(right, FailedPrediction) for right in one] == [False] * 3 + [True] + [False] * 4 + [True]
+    assert len({right.hc_mm for right in one if isinstance(right, HeadPrediction)}) == 7
+
+
+def test_a_network_of_one_thread_is_opened_once_and_only_for_several_files(heads: Path, head_files: list[Path],
+                                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, whole = [], runtime.open_session
+
+    def counted(file: Path, *, threads: int) -> object:
+        opened.append(threads)
+        return whole(file, threads=threads)
+
+    monkeypatch.setattr(runtime, "open_session", counted)
+    alone, several = Predictor(heads, threads=1), Predictor(heads, threads=2)
+    alone(head_files[:2])
+    several(head_files[0])
+    several(head_files[:1])
+    list(several.predict(head_files[:3], batch_size=2))
+    assert opened == [1, 2]
+    several(head_files[:3])
+    several(head_files[:2])
+    assert opened == [1, 2, 1]
+
+
+def test_heads_are_read_only_a_little_ahead_and_no_thread_outlives_them(heads: Path, head_files: list[Path]) -> None:
+    asked = 0
+
+    def many() -> Iterator[Path]:
+        nonlocal asked
+        for _ in range(1000):
+            asked += 1
+            yield head_files[0]
+
+    stream = Predictor(heads, threads=3).predict(many())
+    for handed in range(1, 8):
+        next(stream)
+        assert asked <= handed + 3 + 1
+    stream.close()  # type: ignore[attr-defined]
+    assert not [one for one in threading.enumerate() if one.name.startswith("excite-predict")]
+
+
+def test_spacings_that_are_not_one_a_source_are_refused_beside_threads_too(heads: Path,
+                                                                           head_files: list[Path]) -> None:
+    for count in (1, 4, 9):
+        with pytest.raises(UsageError, match="spacings must be one a source"):
+            Predictor(heads, threads=2)(head_files[:3], spacings=[(0.1,)] * count)
+
+
+def test_a_network_that_was_replaced_since_is_not_mixed_with_the_first(tmp_path: Path, head_files: list[Path]) -> None:
+    folder = mask_bundle(tmp_path / "b")
+    predictor = Predictor(folder, threads=2)
+    mask_bundle(folder, bright_onnx(bias=(-GAIN / 3,)))
+    with pytest.raises(ModelError, match=r"model.onnx: the network was replaced while it was in use"):
+        predictor(head_files[:2])
+    assert len(Predictor(folder, threads=2)(head_files[:2])) == 2
+
+
+def test_a_network_that_breaks_ends_the_work_as_with_one_thread(tmp_path: Path, head_files: list[Path],
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ModelError("the network cannot be run")
+
+    monkeypatch.setattr(Predictor, "logits", broken)
+    for threads in (1, 2):
+        with pytest.raises(ModelError, match="the network cannot be run"):
+            Predictor(mask_bundle(tmp_path / "b"), threads=threads)(head_files)
+    assert not [one for one in threading.enumerate() if one.name.startswith("excite-predict")]
 
 
 def test_a_network_that_does_not_fit_is_refused(tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def test_the_verb_prints_lines_for_people_and_for_programs(bundle: Path, files: 
     assert [line.split("  ")[0] for line in done.stdout.splitlines()] == [
         f"HC {line['hc_mm']:.1f} mm [{line['interval_mm'][0]:.1f}, {line['interval_mm'][1]:.1f}]" for line in lines]
     done = run(bundle, *files)
-    assert all(line.startswith("a head, its pixel size not known") for line in done.stdout.splitlines())
+    assert all(line.startswith("a head; --spacing MM measures it") for line in done.stdout.splitlines())
     assert "head without mm 3" in done.stderr
     for wrong in ("x", "0", "1 2 3", "-1"):
         done = run(bundle, *files, f"--spacing={wrong}")

@@ -36,7 +36,7 @@ def _head(found: Mapping[str, Any]) -> str:
     if found["ellipse"] is None:
         return "no head was found"
     if found["hc_mm"] is None:
-        return "a head, its pixel size not known"
+        return "a head; --spacing MM measures it"
     interval = "" if found["interval_mm"] is None else " [{:.1f}, {:.1f}]".format(*found["interval_mm"])
     return f"HC {found['hc_mm']:.1f} mm{interval}"
 

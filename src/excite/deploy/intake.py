@@ -1,9 +1,8 @@
-"""From files and arrays to the network's input: read and prepared in threads, in order, a little ahead of it."""
+"""From files and arrays to the network's input: read, checked, prepared."""
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -49,11 +48,10 @@ class Intake:
 
     Args:
         preprocess: The bundle's.
-        threads: That read.
     """
 
-    def __init__(self, preprocess: Preprocess, *, threads: int) -> None:
-        self.preprocess, self.threads = preprocess, threads
+    def __init__(self, preprocess: Preprocess) -> None:
+        self.preprocess = preprocess
 
     def take(self, source: Source, *, index: int = 0, spacing: Spacing = None, otherwise: Spacing = None) -> Ready:
         """Return a file or array as the network takes it.
@@ -81,24 +79,15 @@ class Intake:
         return Ready(name=_name(source, index), image=self.preprocess(sample.image), shape=(height, width),
                      spacing=known, notes=sample.notes)
 
-    def stream(self, sources: Iterable[Source], spacings: Sequence[Spacing] | None, *, otherwise: Spacing,
-               ahead: int) -> Iterator[Ready]:
-        """Yield what becomes of each source, in order, at most `ahead` of them waiting.
+    def jobs(self, sources: Iterable[Source], spacings: Sequence[Spacing] | None, *, otherwise: Spacing
+             ) -> Iterator[Callable[[], Ready]]:
+        """Yield for each source what reads and prepares it, in any thread, and tells what became of it.
 
         Raises:
             UsageError: there are spacings, and not one a source.
         """
-        waiting: deque[Future[Ready]] = deque()
-        with ThreadPoolExecutor(self.threads, thread_name_prefix="excite-read") as pool:
-            try:
-                for index, (source, spacing) in enumerate(_paired(sources, spacings)):
-                    waiting.append(pool.submit(self._ready, index, source, spacing, otherwise))
-                    if len(waiting) > ahead:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                pool.shutdown(cancel_futures=True)
+        for index, (source, spacing) in enumerate(_paired(sources, spacings)):
+            yield partial(self._ready, index, source, spacing, otherwise)
 
     def _ready(self, index: int, source: Source, spacing: Spacing, otherwise: Spacing) -> Ready:
         name = _name(source, index)

@@ -10,13 +10,14 @@ from math import hypot, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from excite.ellipse import FEWEST, Ellipse, fit_ellipse, moved
-from excite.errors import DataError
+from excite.ellipse import FEWEST, Ellipse, fit_conics, from_conic, moved
 from excite.metrics.biometry import SMALLEST, STEADY, WIDE, Head, Measurement, contour, ellipse_of, measure
 from excite.outcome.maps import Place, bounds, cut_of, sigmoid
 
 Float = NDArray[np.float32]
-ROUNDS = 3            # of the fit on the network's grid
+Points = NDArray[np.float64]
+POINTS = 720          # of an outline on the network's grid
+ROUNDS = 3            # of the fit to them
 STEP = 0.2            # between the level and those that the outline is looked for at, besides it
 _ENDS = 0.02, 0.98    # of such a level
 
@@ -60,32 +61,44 @@ def spread_mm(found: Head, size: Measurement, views: Sequence[Float], mean: Floa
     if found.ellipse is None or size.hc_mm is None:
         return None
     start = found.ellipse.mapped(place.forward)
-    of_views = [_coarse(one, start, place, level, spacing) for one in views] if len(views) > 1 else []
     levels = [float(np.clip(level + step, *_ENDS)) for step in (-STEP, STEP)]
-    of_levels = [_coarse(mean, start, place, one, spacing) for one in levels]
+    looked = [(one, level) for one in views if len(views) > 1] + [(mean, one) for one in levels]
+    ellipses = _fitted([_outline(logits, place, level=one) for logits, one in looked], start)
+    values = [one and measure(one.mapped(place.inverse), spacing).hc_mm for one in ellipses]
+    of_views, of_levels = values[:-len(levels)], values[-len(levels):]
     misfit = (found.misfit or 0.0) * sqrt(spacing[0] * spacing[-1])
     return hypot(_half_range(of_views, size.hc_mm), _half_range(of_levels, size.hc_mm), misfit)
 
 
-def _coarse(logits: Float, start: Ellipse, place: Place, level: float, spacing: tuple[float, ...]) -> float | None:
-    """Return the circumference in mm as the network's own grid tells it; None where there is no head.
-
-    The ellipse known from the original pixels takes the place of the robust fit's search: a third of its time.
-    """
+def _outline(logits: Float, place: Place, *, level: float) -> Points | None:
+    """Return POINTS of the outline on the network's own grid, even by their angle; None where there is no head."""
     box = bounds(logits >= cut_of(level))
     if box is None:
         return None
-    outline = contour(sigmoid(logits[box]), level=level)
-    points, found = outline.points + [box[1].start, box[0].start], start
-    if outline.pixels < SMALLEST / place.area or len(points) < FEWEST:
+    found = contour(sigmoid(logits[box]), level=level)
+    count = len(found.points)
+    if found.pixels < SMALLEST / place.area or count < FEWEST:
         return None
-    try:
-        for _ in range(ROUNDS):
-            distances = np.abs(found.distances(points))
-            found = fit_ellipse(points[distances <= WIDE * max(STEADY, 1.4826 * float(np.median(distances)))])
-    except DataError:
-        return None
-    return measure(found.mapped(place.inverse), spacing).hc_mm
+    corner = np.array([box[1].start, box[0].start], np.float64)
+    return found.points[np.arange(POINTS) * count // POINTS] + corner
+
+
+def _fitted(outlines: Sequence[Points | None], start: Ellipse) -> list[Ellipse | None]:
+    """Return the ellipse of most points of each outline; None where there is no outline, or no ellipse along it.
+
+    The ellipse known from the original pixels takes the place of the robust fit's search: a third of its time. All
+    outlines are fitted at once, around that ellipse's centre: half of what is left.
+    """
+    points = np.stack([start.points(POINTS) if outline is None else outline for outline in outlines])
+    centre = np.array([start.x, start.y])
+    found: list[Ellipse | None] = [None if outline is None else start for outline in outlines]
+    for _ in range(ROUNDS):
+        distances = np.abs([(one or start).distances(outline) for one, outline in zip(found, points, strict=True)])
+        wide = WIDE * np.maximum(STEADY, 1.4826 * np.median(distances, axis=1, keepdims=True))
+        conics = fit_conics((points - centre) / start.a, (distances <= wide).astype(np.float64))
+        fitted = [one and from_conic(conic) for one, conic in zip(found, conics, strict=True)]
+        found = [one and moved(one, centre, start.a) for one in fitted]
+    return found
 
 
 def _half_range(values: Sequence[float | None], whole: float) -> float:

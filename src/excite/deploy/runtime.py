@@ -1,6 +1,9 @@
 """Predict with a bundle: onnxruntime and numpy, no torch."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
+from functools import cached_property, partial
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ from excite.deploy.bundle import ONNX, BundleInfo, find_bundle, read_bundle
 from excite.deploy.decoding import decoder_of
 from excite.deploy.intake import Intake, Ready, Source, Spacing, batches, check_spacing
 from excite.deploy.session import first_line, open_session
+from excite.deploy.workers import in_order
 from excite.errors import ExciteError, ModelError, UsageError
 from excite.machine import usable_cores
 from excite.outcome.anything import Prediction
@@ -18,6 +22,7 @@ from excite.outcome.maps import mirrored_back
 from excite.outcome.prediction import FailedPrediction
 
 Float = NDArray[np.float32]
+Job = Callable[[], Ready]
 BATCH = 8       # larger ones are slower an image on a CPU: their activations leave its caches
 MASK_BATCH = 1  # activations at full size leave them at two
 
@@ -49,7 +54,7 @@ class Predictor:
             raise UsageError(f"views must be one or flip, got {views!r}")
         self.threads = threads or usable_cores()
         self.preprocess = self._preprocess()
-        self.intake = Intake(self.preprocess, threads=self.threads)
+        self.intake = Intake(self.preprocess)
         self._decoder = decoder_of(self.info, self.preprocess)
         self._outputs = ["logits"] if self.info.of_masks else ["logits", "features"]
         self._session = open_session(self.folder / ONNX, threads=self.threads)
@@ -67,6 +72,10 @@ class Predictor:
 
         Files are read and prepared in threads while the network works. One that cannot be used gives a
         FailedPrediction, and the rest is done.
+
+        Networks for masks take one image at a time; of several images each thread does one, from its file to its
+        millimetres, with at most two more than threads in memory. The number of threads changes results by no more
+        than the rounding of float32 sums.
 
         Args:
             files_or_arrays: Paths, or arrays (H, W), (H, W, 3) or (C, H, W) of uint8, uint16 or float32, on the scale
@@ -90,8 +99,12 @@ class Predictor:
         one = isinstance(files_or_arrays, (str, Path, np.ndarray))
         sources: Iterable[Source] = [files_or_arrays] if one else files_or_arrays  # type: ignore[list-item,assignment]
         size = batch_size or (MASK_BATCH if self.info.of_masks else BATCH)
-        ready = self.intake.stream(sources, spacings, otherwise=spacing, ahead=2 * size)
-        for slots in batches(ready, size):
+        several, jobs = _several(self.intake.jobs(sources, spacings, otherwise=spacing))
+        if self.info.of_masks and several and size == 1 and self.threads > 1:
+            whole = (partial(self._alone._whole, job, maps=maps) for job in jobs)
+            yield from in_order(whole, threads=self.threads, ahead=self.threads + 1)
+            return
+        for slots in batches(in_order(jobs, threads=self.threads, ahead=2 * size), size):
             yield from self._decoded(slots, features=features, maps=maps)
 
     def prepare(self, source: Source, *, index: int = 0) -> tuple[Float, tuple[str, ...]]:
@@ -156,6 +169,20 @@ class Predictor:
                 yield FailedPrediction(file=slot.name, error=f"{slot.name}: the network's outputs are not finite "
                                        "(NaN or infinity); look at the image, and export the model again")
 
+    @cached_property
+    def _alone(self) -> "Predictor":
+        """Return this predictor with one thread for its network, which several threads may run at once."""
+        if read_bundle(self.folder).sha256[ONNX] != self.info.sha256[ONNX]:
+            raise ModelError("the network was replaced while it was in use", where=self.folder / ONNX,
+                             fix="load the bundle again")
+        alone = copy(self)
+        alone.threads, alone._session = 1, open_session(self.folder / ONNX, threads=1)
+        return alone
+
+    def _whole(self, job: Job, *, maps: bool) -> Prediction:
+        [found] = self._decoded([job()], features=False, maps=maps)
+        return found
+
     def _preprocess(self) -> Preprocess:
         try:
             return Preprocess.from_json(self.info.preprocess)
@@ -185,3 +212,9 @@ class Predictor:
         if faults:
             raise ModelError(f"the network does not fit the bundle: {'; '.join(faults)}", where=self.folder / ONNX,
                              fix="export the bundle again")
+
+
+def _several(jobs: Iterator[Job]) -> tuple[bool, Iterator[Job]]:
+    """Return whether there are two or more, and all of them."""
+    first = list(islice(jobs, 2))
+    return len(first) > 1, chain(first, jobs)

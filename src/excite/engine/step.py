@@ -56,8 +56,11 @@ def step_seed(seed: int, epoch: int, batch: int) -> int:
 def place(setup: Setup, images: Tensor) -> Tensor:
     """Return the images on the device, in the memory layout that the loop asks for."""
     images = images.to(setup.device, non_blocking=True)
-    wanted = {4: torch.channels_last, 5: torch.channels_last_3d}.get(images.ndim) if setup.loop.channels_last else None
-    return images.contiguous(memory_format=wanted or torch.contiguous_format)
+    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(images.ndim) if setup.loop.channels_last else None
+    layout = last or torch.contiguous_format
+    # Images of one channel count as contiguous in both layouts; the network's maps follow the strides, which are set.
+    strides = torch.empty(images.shape, memory_format=layout, device="meta").stride()
+    return images.contiguous(memory_format=layout).as_strided(images.shape, strides)
 
 
 def check_finite(setup: Setup, state: Training, what: str, value: float, rows: list[int]) -> None:

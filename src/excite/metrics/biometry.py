@@ -199,9 +199,10 @@ def _of_samples(points: Float, seed: int, otherwise: Ellipse) -> Ellipse:
     judged = unit[:: max(1, len(unit) // JUDGES)]
     x, y = judged.T
     none, one = np.zeros_like(x), np.ones_like(x)
-    slope = np.hypot(np.stack([2 * x, y, none, one, none, none], axis=1) @ conics.T,
-                     np.stack([none, x, 2 * y, none, one, none], axis=1) @ conics.T)
-    spread = np.median(np.abs(monomials(judged) @ conics.T) / np.maximum(slope, 1e-12), axis=0) * scale
+    across = conics @ np.stack([2 * x, y, none, one, none, none])
+    down = conics @ np.stack([none, x, 2 * y, none, one, none])
+    slope = np.maximum(np.sqrt(across * across + down * down), 1e-12)
+    spread = np.median(np.abs(conics @ monomials(judged).T) / slope, axis=1) * scale
     for place in np.argsort(spread):
         found = from_conic(conics[place])
         if found is not None and found.a < 2:  # twice the reach of the points: a flat arc fits as well
@@ -219,10 +220,10 @@ def _unseen(ellipse: Ellipse, points: Float) -> float:
 
 def _largest(inside: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int]:
     """Return the largest region of pixels joined by their sides, holes filled, and the number of regions."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8), connectivity=4)
+    count, labels = cv2.connectedComponents(inside.astype(np.uint8), connectivity=4)
     if count < 2:
         return np.zeros_like(inside), 0
-    region = labels == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+    region = inside if count == 2 else labels == 1 + int(np.bincount(labels.ravel())[1:].argmax())
     around = np.pad(region.astype(np.uint8), 1)
     cv2.floodFill(around, None, (0, 0), 2, flags=8)
     filled: NDArray[np.bool_] = around[1:-1, 1:-1] != 2

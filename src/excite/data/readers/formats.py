@@ -76,7 +76,7 @@ def open_image(content: bytes, form: Format, *, source: Path, max_pixels: int) -
     if form.name == "PNG":
         size = struct.unpack(">II", content[16:24].ljust(8, b"\0"))
         check_size(size, content, form, source=source, max_pixels=max_pixels)
-        check_png(content, source)
+        content = checked_png(content, source)
     image = form.plugin(io.BytesIO(content), str(source))
     check_size(image.size, content, form, source=source, max_pixels=max_pixels)
     return image
@@ -96,22 +96,27 @@ def check_size(size: tuple[int, ...], content: bytes, form: Format, *, source: P
                         "hold", where=source, fix=BROKEN)
 
 
-def check_png(content: bytes, source: Path) -> None:
-    """Verify the checksum of every chunk, and that the last one is there; decoders pass over some of them."""
-    kind, packed = b"", []
-    for kind, body, checksum in _chunks(content):
-        if kind == b"IDAT":
-            packed.append(body)
-        if zlib.crc32(body, zlib.crc32(kind)) != checksum:
+def checked_png(content: bytes, source: Path) -> bytes:
+    """Return a PNG whose pixels are no longer packed, after a look at all that decoders pass over.
+
+    That is the checksum of every chunk, the last one, and the length of the rows: for it they have to be unpacked,
+    which takes as long as the rest of the decoding, so the decoder is not let do it again.
+    """
+    kind, packed, others = b"", list[memoryview](), (list[memoryview](), list[memoryview]())
+    for chunk in _chunks(content):
+        kind = bytes(chunk[4:8])
+        if zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
             raise DataError(f"the PNG is damaged: the checksum of its {kind.decode('ascii', 'replace')} part is wrong",
                             where=source, fix=BROKEN)
+        (packed if kind == b"IDAT" else others[bool(packed)]).append(chunk)
     if kind != b"IEND":
         raise DataError("the PNG is cut: its end is missing", where=source, fix=BROKEN)
     needed = png_length(content)
-    length = _inflated(packed, limit=needed)
-    if length != needed:
-        raise DataError(f"the PNG holds {'more' if length > needed else 'less'} data than its header says",
+    rows = _inflated([chunk[8:-4] for chunk in packed], limit=needed)
+    if len(rows) != needed:
+        raise DataError(f"the PNG holds {'more' if len(rows) > needed else 'less'} data than its header says",
                         where=source, why="the size in the header is wrong, or the data are cut", fix=BROKEN)
+    return b"".join([content[:8], *others[0], _chunk(b"IDAT", zlib.compress(rows, 0)), *others[1]])
 
 
 def png_length(content: bytes) -> int:
@@ -156,29 +161,32 @@ def webp_size(content: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-def _chunks(content: bytes) -> Iterator[tuple[bytes, memoryview, int]]:
+def _chunks(content: bytes) -> Iterator[memoryview]:
+    """Yield the whole chunks of a PNG: length, kind, body, checksum."""
     view, place = memoryview(content), 8
     while place + 12 <= len(content):
-        length = int.from_bytes(view[place:place + 4], "big")
-        end = place + 8 + length
-        if end + 4 > len(content):
+        end = place + 12 + int.from_bytes(view[place:place + 4], "big")
+        if end > len(content):
             return
-        kind = bytes(view[place + 4:place + 8])
-        yield kind, view[place + 8:end], int.from_bytes(view[end:end + 4], "big")
-        if kind == b"IEND":
+        yield view[place:end]
+        if bytes(view[place + 4:place + 8]) == b"IEND":
             return
-        place = end + 4
+        place = end
 
 
-def _inflated(packed: list[memoryview], *, limit: int) -> int:
-    """Return the length of deflated data, counted no further than just beyond the limit."""
-    stream, length = zlib.decompressobj(), 0
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return b"".join([struct.pack(">I", len(body)), kind, body, struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))])
+
+
+def _inflated(packed: list[memoryview], *, limit: int) -> bytes:
+    """Return deflated data as they were, but no more of them than just beyond the limit."""
+    stream, pieces, length = zlib.decompressobj(), [], 0
     for body in packed:
         rest: bytes | memoryview = body
         while rest and length <= limit and not stream.eof:
-            length += len(stream.decompress(rest, 2**20))
-            rest = stream.unconsumed_tail
-    return length + len(stream.flush()) if length <= limit else length
+            pieces.append(stream.decompress(rest, 2**20))
+            length, rest = length + len(pieces[-1]), stream.unconsumed_tail
+    return b"".join([*pieces, stream.flush() if length <= limit else b""])
 
 
 def _is_text(head: bytes) -> bool:
