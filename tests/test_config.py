@@ -22,7 +22,9 @@ def test_every_shipped_recipe_loads(file: Path) -> None:
 
 
 def test_the_recipe_of_the_heads_paper_is_what_was_published() -> None:
-    config = load_config(TrainConfig, next(file for file in CONFIGS if file.stem == "hc18"))
+    file = next(file for file in CONFIGS if file.stem == "hc18")
+    config = load_config(TrainConfig, file)
+    assert "the encoder at 1e-5, the rest at 1e-3 as before" in file.read_text(encoding="utf-8")  # two rates, not one
     optim, augment, loss = config.optim, config.augment, config.loss
     assert (optim.name, optim.lr, optim.weight_decay, optim.lr * optim.trunk_lr) == ("adamw", 1e-3, 1e-4, 1e-5)
     assert (config.schedule.name, config.schedule.patience, config.schedule.gamma) == ("plateau", 5, 0.5)

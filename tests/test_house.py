@@ -36,8 +36,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "compat": BASE | LOW | {"attention", "models", "losses", "tasks", "engine", "report", "deploy", "jobs"},
     "cli": BASE | {"data", "attention", "models", "weights", "deploy", "jobs", "outcome"},
 }
-WITHOUT_TORCH = ("config", "data", "outcome", "metrics", "deploy.runtime", "deploy.bundle", "report", "jobs.predict",
-                 "jobs.evaluate", "cli.main")
+WITHOUT_TORCH = ("config", "data", "outcome", "metrics", "deploy.runtime", "deploy.bundle", "deploy.scene_predictor",
+                 "report", "jobs.predict", "jobs.scene_predict", "jobs.evaluate", "cli.main")
 
 
 def imports(file: Path) -> set[str]:

@@ -41,7 +41,13 @@ def reach(window: int) -> tuple[int, int]:
 
 
 def tiles(sizes: tuple[int, int], side: int) -> list[Tile]:
-    """Return a scene cut into tiles of at most `side` a side, row by row, as equal as whole pixels allow."""
+    """Return a scene cut into tiles of at most `side` a side, row by row, as equal as whole pixels allow.
+
+    Raises:
+        UsageError: the side is below 1.
+    """
+    if side < 1:
+        raise UsageError(f"tile must be at least 1, got {side}")
     edges = [[length * number // -(-length // side) for number in range(-(-length // side) + 1)] for length in sizes]
     rows, columns = (list(pairwise(each)) for each in edges)
     return [Tile(top, left, bottom - top, right - left) for top, bottom in rows for left, right in columns]

@@ -12,7 +12,7 @@ from excite.cli.main import VERBS, build
 
 RUNNER = CliRunner()
 GROUPS = {"bench": ("cost",), "weights": ("list", "get", "import", "verify"), "cache": ("info", "clear"),
-          "simulate": ("planes", "heads")}
+          "simulate": ("planes", "heads", "scene", "tissue")}
 COMMANDS = [(verb,) for verb in VERBS if verb not in GROUPS] + [(verb, sub) for verb, subs in GROUPS.items()
                                                                 for sub in subs]
 

@@ -94,3 +94,16 @@ def test_each_failure_is_told_once(bundle: Path, images: list[Path]) -> None:
     told = f"{done.stderr}\n{done.exception}"
     assert [told.count(str(images[place])) for place in (0, 2)] == [1, 1] and len(done.stdout.splitlines()) == 2
     assert "2 of 4 files could not be used" in str(done.exception) and "next: excite evaluate" in told
+
+
+def test_a_run_that_has_not_ended_says_so_on_stderr(images: list[Path], tmp_path: Path) -> None:
+    bundle = linear_bundle(tmp_path / "run" / "bundle")
+    told = "WARNING: this run has not ended (it has no report)"
+    assert told not in run(bundle, images[0], "--json").stderr  # nothing beside it says that it is of a run
+    (bundle.parent / "config.yaml").write_text("seed: 1\n")
+    for place in (bundle, bundle.parent):
+        done = run(place, images[0], "--json")
+        assert done.exit_code == 0 and told in done.stderr and "resume it" in done.stderr
+        assert len(done.stdout.splitlines()) == 1
+    (bundle.parent / "report.html").write_text("<p>")
+    assert told not in run(bundle.parent, images[0], "--json").stderr

@@ -50,17 +50,17 @@ def test_switching_one_change_off_leaves_the_others() -> None:
 
 def test_disabled_changes_nothing() -> None:
     found = draw(SECTION.model_copy(update={"enabled": False}), seed=1, epoch=2, index=3)
-    assert found == Augmentation() and found.matrix is None and not found.changes_tones
+    assert found == Augmentation() and found.affine is None and not found.changes_tones
 
 
-def test_the_matrix_turns_clockwise_magnifies_and_shifts() -> None:
+def test_the_map_turns_clockwise_magnifies_and_shifts() -> None:
     right = np.array([0.25, 0.0, 1.0])
-    turned = Augmentation(rotation=90).matrix @ right
-    np.testing.assert_allclose(turned, [0.0, 0.25, 1.0], atol=1e-15)  # right goes down: clockwise, y is down
-    np.testing.assert_allclose(Augmentation(scale=2, shift=(0.1, -0.2)).matrix @ right, [0.6, -0.2, 1.0])
-    np.testing.assert_allclose(Augmentation(horizontal_flip=True).matrix @ right, [-0.25, 0.0, 1.0])
-    both = Augmentation(horizontal_flip=True, rotation=90).matrix @ right
-    np.testing.assert_allclose(both, [0.0, -0.25, 1.0], atol=1e-15)  # first flipped, then turned
+    turned = Augmentation(rotation=90).affine @ right
+    np.testing.assert_allclose(turned, [0.0, 0.25], atol=1e-15)  # right goes down: clockwise, y is down
+    np.testing.assert_allclose(Augmentation(scale=2, shift=(0.1, -0.2)).affine @ right, [0.6, -0.2])
+    np.testing.assert_allclose(Augmentation(horizontal_flip=True).affine @ right, [-0.25, 0.0])
+    both = Augmentation(horizontal_flip=True, rotation=90).affine @ right
+    np.testing.assert_allclose(both, [0.0, -0.25], atol=1e-15)  # first flipped, then turned
 
 
 def test_tones_follow_the_formula_and_the_table_is_its_rounding() -> None:

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from excite.data.phantom.hyperspectral import simulate_scene, simulate_tissue
-from excite.data.scenes.scene import open_scene
+from excite.data.scenes.scene import find_scene, open_scene
 from excite.errors import UsageError
 
 SMALL: dict[str, Any] = {"height": 70, "width": 50, "bands": 30, "classes": 5}
@@ -18,7 +18,9 @@ SMALL: dict[str, Any] = {"height": 70, "width": 50, "bands": 30, "classes": 5}
 def read(folder: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Return cube, labels, abundances and spectra (classes, bands)."""
     table = np.loadtxt(folder / "spectra.csv", delimiter=",", skiprows=1)
-    return (*(np.load(folder / f"{name}.npy") for name in ("cube", "labels", "abundances")), table[:, 1:].T)
+    shares = np.load(folder / "abundances.npy")
+    cube = np.fromfile(folder / "cube.img", "<f4").reshape(*shares.shape[:2], len(table))
+    return cube, np.fromfile(folder / "cube_labels.img", np.uint8).reshape(shares.shape[:2]), shares, table[:, 1:].T
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -28,8 +30,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_the_same_seed_is_the_same_bytes_and_another_is_not(tmp_path: Path) -> None:
     made = [contents(simulate_scene(tmp_path / name, seed=seed, **SMALL).parent)
             for name, seed in (("a", 1), ("b", 1), ("c", 2))]
-    assert made[0] == made[1] and len(made[0]) == 5
-    assert all(made[0][name] != made[2][name] for name in ("cube.npy", "labels.npy", "spectra.csv"))
+    assert made[0] == made[1] and len(made[0]) == 7
+    assert all(made[0][name] != made[2][name] for name in ("cube.img", "cube_labels.img", "spectra.csv"))
     assert made[0]["README.txt"].startswith(b"SIMULATED DATA.")
 
 
@@ -66,10 +68,20 @@ def test_neighbours_are_alike_and_far_pixels_are_not(tmp_path: Path) -> None:
 
 
 def test_a_simulated_scene_is_read_as_any_other(tmp_path: Path) -> None:
-    cube = simulate_scene(tmp_path, **SMALL)
-    scene = open_scene(cube, tmp_path / "labels.npy")
-    assert scene.cube.values.shape == (70, 50, 30)
-    assert (scene.labels.values == np.load(tmp_path / "labels.npy")).all()
+    header = simulate_scene(tmp_path, **SMALL)
+    cube, labels, *_ = read(tmp_path)
+    for scene in (find_scene(tmp_path), find_scene(header), open_scene(header, tmp_path / "cube_labels.hdr")):
+        assert (scene.cube.values == cube).all() and (scene.labels.values == labels).all()
+    with (tmp_path / "spectra.csv").open(encoding="utf-8") as stream:
+        assert scene.labels.classes == tuple(next(csv.reader(stream))[1:])
+    assert scene.cube.wavelengths == pytest.approx(np.linspace(400, 2500, 30), rel=1e-5)
+
+
+def test_the_files_say_themselves_that_they_are_simulated(tmp_path: Path) -> None:
+    simulate_scene(tmp_path, **SMALL)
+    for name in ("cube.hdr", "cube_labels.hdr"):
+        assert "\ndescription = {SIMULATED by excite" in (tmp_path / name).read_text(encoding="utf-8")
+    assert find_scene(tmp_path).cube.header["simulated"] == "yes"
 
 
 def test_tissue_has_patients_of_their_own_and_a_table(tmp_path: Path) -> None:
@@ -81,8 +93,9 @@ def test_tissue_has_patients_of_their_own_and_a_table(tmp_path: Path) -> None:
     assert {row["simulated"] for row in rows} == {"yes"}
     spectra = [(table.parent / row["cube"]).with_name("spectra.csv").read_bytes() for row in rows]
     assert spectra[0] == spectra[1] != spectra[2] == spectra[3] != spectra[4]
-    cubes = [np.load(table.parent / row["cube"]) for row in rows]
-    assert all((one != other).any() for one, other in zip(cubes, cubes[1:], strict=False))
+    cubes = [find_scene(table.parent / row["cube"]).cube.values for row in rows]
+    assert all((table.parent / row["labels"]).is_file() for row in rows)
+    assert all((np.asarray(one) != np.asarray(other)).any() for one, other in zip(cubes, cubes[1:], strict=False))
     more = contents(simulate_tissue(tmp_path / "b", patients=4, cubes=2, **size).parent)
     fewer = contents(table.parent)
     assert all(more[name] == fewer[name] for name in fewer if name != "table.csv")

@@ -219,6 +219,19 @@ def test_the_interval_is_the_bundles_around_the_number(tmp_path: Path) -> None:
         load(mask_bundle(tmp_path / "c", interval={"level": 0.9}))
 
 
+@pytest.mark.parametrize(("own", "other"), [("flip", "one"), ("one", "flip")])
+def test_an_interval_fitted_with_other_views_is_not_stated(tmp_path: Path, own: str, other: str) -> None:
+    interval = HeadInterval(level=0.9, quantile=2.0, base_mm=1.5, n=40)
+    folder = mask_bundle(tmp_path / "b", interval=interval.to_json(), views=own)
+    picture, spacing = bright(HEAD, SHAPE), [(0.12,)]
+    as_fitted, [one] = Predictor(folder, views=own)(picture, spacings=spacing), Predictor(folder, views=other)(
+        picture, spacings=spacing)
+    assert as_fitted[0].interval_mm is not None and as_fitted[0].notes == ()
+    assert one.interval_mm is None and one.hc_mm is not None and one.notes == (
+        f"no interval is stated: the bundle's was fitted with views={own}, this is views={other}",)
+    assert Predictor(mask_bundle(tmp_path / "c", views=own), views=other)(picture, spacings=spacing)[0].notes == ()
+
+
 def test_a_head_of_an_image_that_the_crop_cuts_says_so(tmp_path: Path) -> None:
     whole, cut = (load(mask_bundle(tmp_path / mode, size=128, mode=mode))(bright(HEAD, SHAPE))[0]
                   for mode in ("letterbox", "crop"))

@@ -52,6 +52,17 @@ def test_unfrozen_again_everything_trains_but_what_the_owner_froze() -> None:
     assert not torch.equal(statistics(model)[0], before[0])
 
 
+def test_a_free_trunk_may_keep_its_statistics() -> None:
+    model = Net()
+    norm = model.backbone[1]
+    for statistics_too in (False, True):
+        Trunk(model).train(frozen=False, statistics=statistics_too)
+        before = norm.running_mean.clone()
+        seen(model)
+        assert torch.equal(norm.running_mean, before) != statistics_too
+        assert norm.weight.requires_grad and norm.bias.requires_grad and model.backbone[0].training
+
+
 def test_gates_inside_a_frozen_trunk_train() -> None:
     model = Net()
     gate = SqueezeExcitation(8)

@@ -12,6 +12,8 @@ from excite.data.cache import ImageCache
 from excite.data.preprocess import Preprocess
 from excite.data.reading import read
 from excite.data.sections import AugmentSection, CacheSection, PreprocessSection
+from excite.data.targets import Outline
+from excite.ellipse import Ellipse
 from excite.engine.loader import Loader
 from excite.errors import DataError, UsageError
 
@@ -155,3 +157,22 @@ def test_what_cannot_be_loaded_is_refused(cache: ImageCache) -> None:
         made(cache, batch_size=0)
     with pytest.raises(UsageError, match="sampler must be"):
         made(cache, sampler="random")
+
+
+def test_a_mask_goes_where_its_image_goes(tmp_path: Path) -> None:
+    """The picture is the filled ellipse itself, so each image of a batch is what its mask must be."""
+    shape = (64, 96)
+    ellipses = [Ellipse(40.0 + 3 * place, 30.0, 20.0, 9.0, 0.3 * place) for place in range(6)]
+    files = [tmp_path / f"{place}.png" for place in range(6)]
+    for file, ellipse in zip(files, ellipses, strict=True):
+        Image.fromarray(np.rint(255 * ellipse.coverage(shape)).astype(np.uint8)).save(file)
+    ready = Preprocess(PreprocessSection(size=shape, resize=96, channels=1, mean=(0.0,), std=(1.0,)))
+    stored = ImageCache.build(files, ready, CacheSection(folder=tmp_path / "cache"))
+    change = AugmentSection(horizontal_flip=0.5, vertical_flip=0.5, rotation=40, shift=0.1, brightness=0, contrast=0,
+                            gamma=0)
+    loader = Loader(stored, ready, range(6), [Outline(one) for one in ellipses], batch_size=4, seed=1, augment=change)
+    for epoch in range(2):
+        for batch in loader.batches(epoch):
+            assert batch.labels.shape == batch.images.shape and batch.labels.max() > 0.99
+            apart = (batch.images - batch.labels).abs().mean(dim=(1, 2, 3))
+            assert apart.max() < 0.01

@@ -24,10 +24,10 @@ from excite.ellipse import Ellipse
 from excite.errors import DataError, UsageError
 from excite.jobs.evaluate import evaluate
 from excite.jobs.evaluation_data import part_of_run
-from excite.jobs.head_calibration import choose_level, head_rows, interval_of
+from excite.jobs.head_calibration import LEVELS, HeadTruth, choose_level, differences, head_rows, interval_of
 from excite.jobs.mask_truth import truth_of
 from excite.jobs.overlays import overlays, run_overlays
-from excite.metrics.biometry import measure
+from excite.metrics.biometry import ellipse_of, measure
 from excite.metrics.conformal import HeadInterval
 from excite.metrics.mask_evaluation import MaskEvaluation
 from excite.metrics.segmentation import scores
@@ -107,6 +107,16 @@ def test_heads_are_measured_in_original_pixels_and_millimetres(bundle: Path, tmp
         assert row["inside"] == ("yes" if low <= hc <= high else "no")
     assert float(table[3]["true_a_px"]) == pytest.approx(pairs[3][0].a, abs=0.1)
     assert not list(bundle.parent.glob("*.csv"))
+
+
+def test_with_other_views_than_the_intervals_there_is_no_coverage(bundle: Path, tmp_path: Path) -> None:
+    table = write_table(tmp_path, heads(4))
+    own, other = (masks_of(evaluate(bundle, table, views=views, resamples=20)) for views in ("one", "flip"))
+    assert own.promised == 0.9 and own.metrics["coverage"].value is not None
+    assert other.promised is None and other.metrics["coverage"].value is None
+    assert any(note.startswith("no interval is stated: the bundle's was fitted with views=one, this is views=flip")
+               for note in other.notes)
+    assert "how far off a circumference may be is not known: no interval is stated" in other.notes
 
 
 def test_regions_are_a_truth_too_and_it_is_said(bundle: Path, tmp_path: Path) -> None:
@@ -232,23 +242,51 @@ def test_the_level_takes_out_a_bias_and_its_curve_is_that_of_each_level(run: Pat
     assert few.level == 0.5 and few.note is not None and "too few" in few.note
 
 
+def ramp(truth: Ellipse, *, slope: float) -> np.ndarray:
+    """Return logits (H, W) that fall by `slope` a pixel outwards and are 0 at the ellipse."""
+    y, x = np.mgrid[:SHAPE[0], :SHAPE[1]]
+    return -slope * truth.distances(np.stack([x.ravel(), y.ravel()], 1)).reshape(SHAPE)
+
+
+def ramp_row(folder: Path, place: int, edge: float, *, spacing: tuple[float, ...] | None = (SPACING,)) -> Row:
+    """Write a picture whose probability is `edge` at the true ellipse, and its mask; return their row."""
+    truth = heads(1, seed=2)[0][0]
+    logit = np.log(edge / (1 - edge)) + ramp(truth, slope=0.5)
+    saved(np.rint(np.clip(logit / 12 + 0.5, 0, 1) * 255).astype(np.uint8), folder / f"{place}.png")
+    saved(draw_outline(truth, SHAPE), folder / f"{place}_mask.png")
+    return Row(image=f"{place}.png", line=place + 2, mask=f"{place}_mask.png", spacing=spacing)
+
+
 @pytest.mark.parametrize(("edges", "expected"), [
     ((0.38,) * 12, 0.38),
     ((0.4,) * 8 + (0.7,) * 4, 0.5)])  # the mean error is zero there, the mean of its size smallest at 0.4
 def test_a_level_in_the_middle_is_found(tmp_path: Path, edges: tuple[float, ...], expected: float) -> None:
     """Ramps of known slope: the level at which each edge is where the truth is, is known."""
     made = mask_bundle(tmp_path / "bundle", size=SHAPE)
-    rows = []
-    truth = heads(1, seed=2)[0][0]
-    for place, edge in enumerate(edges):
-        y, x = np.mgrid[:SHAPE[0], :SHAPE[1]]
-        distance = truth.distances(np.stack([x.ravel(), y.ravel()], 1)).reshape(SHAPE)
-        logit = np.log(edge / (1 - edge)) - 0.5 * distance
-        saved(np.rint(np.clip(logit / 12 + 0.5, 0, 1) * 255).astype(np.uint8), tmp_path / f"{place}.png")
-        saved(draw_outline(truth, SHAPE), tmp_path / f"{place}_mask.png")
-        rows.append(Row(image=f"{place}.png", line=place + 2, mask=f"{place}_mask.png", spacing=(SPACING,)))
+    rows = [ramp_row(tmp_path, place, edge) for place, edge in enumerate(edges)]
     chosen = choose_level(Predictor(made), rows, tmp_path)
     assert chosen.level == expected and abs(next(s.df for s in chosen.curve if s.level == expected)) < 0.15
+
+
+def test_where_some_images_have_a_pixel_size_only_these_choose_the_level(tmp_path: Path) -> None:
+    made = mask_bundle(tmp_path / "bundle", size=SHAPE)
+    rows = [ramp_row(tmp_path, place, 0.38 if place < 12 else 0.7, spacing=(SPACING,) if place < 12 else None)
+            for place in range(17)]
+    chosen = choose_level(Predictor(made), rows, tmp_path)
+    assert (chosen.n, chosen.lost, chosen.unit, chosen.level) == (12, 0, "mm", 0.38)
+    alone = choose_level(Predictor(made), rows[:12], tmp_path)
+    assert chosen.curve == alone.curve
+
+
+def test_low_levels_are_measured_on_all_that_reaches_them() -> None:
+    """A faint edge: at 0.3 the head is seven pixels larger on each side than at 0.7."""
+    truth = heads(1, seed=2)[0][0]
+    chances = (1 / (1 + np.exp(-ramp(truth, slope=0.25)))).astype(np.float32)
+    one = HeadTruth(file="a", truth=truth, spacing=None, true_hc_mm=None, hc_mm=None, spread_mm=None,
+                    probabilities=chances)
+    whole = [ellipse_of(chances, level=level).ellipse for level in LEVELS]
+    expected = [found.circumference - truth.circumference for found in whole if found is not None]
+    assert differences(one, LEVELS) == pytest.approx(expected, abs=1e-3) and expected[0] - expected[-1] > 40
 
 
 def test_the_choice_of_a_level_is_told_in_a_sentence(run: Path) -> None:
@@ -299,7 +337,10 @@ def test_pictures_of_regions_show_their_edges(tmp_path: Path) -> None:
 def test_the_interval_of_the_validation_part_holds_what_it_says(run: Path) -> None:
     predictor, part = Predictor(run), part_of_run(run, "val", masks=True)
     found, told = interval_of(predictor, part.rows, part.root, level=0.9)
-    assert found is not None and found.n == 14 and "14 validation images" in told
+    assert found is not None and found.n == 14
+    assert "it holds 100 % of 14 validation images, which promises 90 % of new images." in told
+    half = interval_of(predictor, part.rows, part.root, level=0.5)[1]
+    assert "it holds 57 % of 14 validation images, which promises 50 % of new images." in half  # ceil(15 * 0.5) = 8
     rows = [one for one in head_rows(predictor, part.rows, part.root) if not isinstance(one, FailedPrediction)]
     inside = 0
     for one in rows:

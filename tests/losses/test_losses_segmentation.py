@@ -9,9 +9,11 @@ from scipy.special import expit
 from torch import Tensor
 from torch.nn import functional
 
+from excite.config import load_config
 from excite.errors import DataError, UsageError
 from excite.losses.dice import dice
 from excite.losses.focal_tversky import LEAST, focal_tversky
+from excite.losses.sections import LossSection
 from excite.losses.segmentation import bce, dice_bce
 
 LOSSES = {"dice": dice, "focal_tversky": focal_tversky, "bce": bce, "dice_bce": dice_bce}
@@ -117,6 +119,12 @@ def test_each_loss_is_its_formula_written_out() -> None:
             assert float(found[row]) == pytest.approx(value, rel=1e-12), (name, row)
         squared = float(dice(torch.tensor(logits), torch.tensor(masks), form="squared")[row])
         assert squared == pytest.approx(1 - (2 * hit + 1) / ((p**2).sum() + (g**2).sum() + 1), rel=1e-12)
+
+
+def test_each_part_of_the_sum_has_its_own_weight() -> None:
+    logits, masks = drawn(4, 1, 9, 7, soft=False)
+    expected = 0.8 * dice(logits, masks) + 0.2 * bce(logits, masks)
+    torch.testing.assert_close(dice_bce(logits, masks, dice_weight=0.8, bce_weight=0.2), expected, **EXACT)
 
 
 def test_over_image_and_over_batch_are_two_things() -> None:
@@ -282,3 +290,18 @@ def test_options_that_cannot_be_are_refused() -> None:
         focal_tversky(*pair, form="squared")
     with pytest.raises(UsageError, match="dice_weight and bce_weight must be at least 0 and not both 0"):
         dice_bce(*pair, dice_weight=0, bce_weight=0)
+
+
+@pytest.mark.parametrize(("name", "key", "value", "told"), [
+    ("focal_tversky", "tversky_gamma", 0.75, "tversky_gamma: must be at least 1 (the power is 1 / gamma: for a port's "
+     "0.75 give 4/3), got 0.75"),
+    ("focal_tversky", "tversky_gamma", float("inf"), "tversky_gamma: must be at least 1"),
+    ("dice_bce", "smooth", 0, "smooth: must be a number above 0 (an empty mask would give 0 / 0), got 0"),
+    ("focal_tversky", "smooth", -1.0, "smooth: must be a number above 0"),
+    ("focal_tversky", "form", "squared", "form: must be semimetric or linear for focal Tversky, got 'squared'")])
+def test_what_a_loss_would_refuse_is_refused_with_the_config(name: str, key: str, value: object, told: str) -> None:
+    with pytest.raises(UsageError) as fault:
+        load_config(LossSection, values={"name": name, key: value})
+    assert told in str(fault.value)
+    fine = load_config(LossSection, values={"name": "dice_bce", "form": "squared", "tversky_gamma": 1})
+    assert fine.form == "squared" and fine.tversky_gamma == 1

@@ -78,6 +78,16 @@ def test_the_robust_fit_passes_over_a_quarter_of_the_outline_where_the_plain_one
     assert abs(fit_ellipse(points).circumference - true.circumference) > 3
 
 
+def test_a_flat_side_is_not_taken_for_the_arc_of_a_huge_ellipse() -> None:
+    """Six tenths of the points lie exactly on a circle six times as large as the whole outline."""
+    reach, half = 55.0, np.radians(10)
+    radius = reach / np.sin(half)
+    turn, rest = np.linspace(-half, half, 240), np.linspace(np.pi, 2 * np.pi, 160)
+    flat = np.stack([radius * np.sin(turn), radius * (np.cos(turn) - np.cos(half))], axis=1)
+    round_side = reach * np.stack([np.cos(rest), np.sin(rest)], axis=1)
+    assert robust_ellipse(np.concatenate([flat, round_side])).a < 2 * reach < radius / 2
+
+
 def test_the_circumference_is_the_integral() -> None:
     for a, b in ((1, 1), (1.3, 1), (2, 1), (250, 190)):
         assert circumference(a, b) == pytest.approx(4 * a * ellipe(1 - (b / a) ** 2), rel=1e-9)
@@ -173,6 +183,20 @@ def test_a_head_cut_by_the_border_is_fitted_to_the_rest() -> None:
     assert any("its size is a guess" in note for note in guess.notes)
 
 
+@pytest.mark.parametrize(("x", "y"), [(20, 100), (SHAPE[1] - 20, 100), (140, 20), (140, SHAPE[0] - 20)])
+def test_every_border_cuts(x: float, y: float) -> None:
+    assert contour(Ellipse(x, y, 60, 50, 0).coverage(SHAPE)).cut
+    assert not contour(Ellipse(140, 100, 60, 50, 0).coverage(SHAPE)).cut
+
+
+def test_a_gap_that_opens_at_a_corner_is_no_hole() -> None:
+    """Regions are joined by sides, so what is around them is joined by corners too."""
+    ring = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], np.float32)
+    opened = ring.copy()
+    opened[2, 2] = 0
+    assert [contour(np.pad(one, 2)).pixels for one in (ring, opened)] == [9, 7]
+
+
 @pytest.mark.parametrize(("picture", "note"), [
     (np.zeros(SHAPE), "no pixel reaches 0.5"), (np.full(SHAPE, 0.4), "no pixel reaches 0.5"),
     (Ellipse(50, 50, 4, 4, 0).coverage(SHAPE), "the largest region has 4"),
@@ -226,6 +250,12 @@ def test_errors_of_a_head() -> None:
     assert ellipse_dice(truth, truth) == 1 and ellipse_dice(truth, truth._replace(x=500.0)) == 0
     half = ellipse_dice(truth, truth._replace(y=90.0), shape=(100, 280))
     assert half != pytest.approx(ellipse_dice(truth, truth._replace(y=90.0)), abs=1e-3)
+
+
+def test_a_distance_to_the_right_is_in_millimetres_of_columns() -> None:
+    truth = Ellipse(100, 100, 40, 40, 0)
+    assert head_errors(truth._replace(x=110.0), truth, (0.1, 0.3)).hd_mm == pytest.approx(3.0, abs=1e-4)
+    assert head_errors(truth._replace(y=110.0), truth, (0.1, 0.3)).hd_mm == pytest.approx(1.0, abs=1e-4)
 
 
 def test_the_report_counts_missed_heads_and_resamples_examinations() -> None:

@@ -47,6 +47,7 @@ def test_what_the_input_does_not_show_is_background_and_said() -> None:
     assert shown.mean() == pytest.approx((64 / 74) * (64 / 185), rel=0.05)
     assert (one[0][shown] > 4).all() and (one[0][~shown] == -FAR).all()
     assert (several.argmax(axis=0) == shown).all()
+    assert (several[:, ~shown] == [[FAR], [-FAR]]).all()  # no doubt about what is not seen
     (note,) = unseen_note(place, (64, 64))
     assert note.startswith(f"{100 * (1 - shown.mean()):.0f} % of the image")
     assert unseen_note(place_of((40, 100), 64), (64, 64)) == ()

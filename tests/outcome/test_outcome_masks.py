@@ -46,3 +46,12 @@ def test_an_overlay_draws_where_it_was_found_and_leaves_the_rest() -> None:
     assert np.abs(drawn.astype(int) - ELLIPSE).sum(axis=2).min() < 60 and (image == 77).all()
     deep = overlay(np.full((3, 100, 120), 3000, np.uint16), HeadPrediction(file="b"), level=0.5, value_range=(0, 6000))
     assert (deep[60:] == 127).all()
+
+
+@pytest.mark.parametrize("ellipse", [Ellipse(150.25, 160.5, 90, 70, 0.4), Ellipse(150.75, 160.25, 100, 60, 1.2)])
+def test_the_ellipse_is_drawn_to_a_fraction_of_a_pixel(ellipse: Ellipse) -> None:
+    drawn = overlay(np.zeros((1, 300, 300), np.uint8), HeadPrediction(file="a", ellipse=ellipse), level=0.5)
+    weights = drawn[40:, :, 0].astype(np.float64)  # below the numbers
+    rows, columns = np.indices(weights.shape)
+    middle = (weights * columns).sum() / weights.sum(), (weights * (rows + 40)).sum() / weights.sum()
+    assert middle == pytest.approx(ellipse[:2], abs=0.1)

@@ -79,6 +79,12 @@ def test_the_summary_is_the_mean_of_each_images_dice() -> None:
     assert parts[0].shape == (3, 1, 4) and (parts[0].sum(axis=2) == 120).all()
 
 
+def test_a_pixel_that_is_half_covered_is_of_the_object() -> None:
+    masks = np.array([[[[0.5, 0.49, 1.0, 0.0]]]])
+    logits = np.array([[[[1.0, -1.0, 1.0, -1.0]]]])
+    assert numbers(SegmentationTask(("head",)), logits, masks, 0.0)["dice"] == 1
+
+
 def test_images_without_object_follow_the_rule() -> None:
     logits, masks = drawn(4)
     masks[:2] = 0

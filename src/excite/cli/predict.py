@@ -51,6 +51,7 @@ def predict(
     from excite.data.sections import DataSection
     from excite.jobs.predict import predict as run_prediction
     from excite.jobs.prediction_table import Prediction
+    from excite.jobs.run_folder import is_unfinished
     from excite.progress import silent, spoken
 
     if is_scene_bundle(bundle):
@@ -60,6 +61,9 @@ def predict(
         refuse(given, "images")
         predict_scenes(bundle, inputs, out=out, threads=threads, json=json)
         return
+    if is_unfinished(bundle):
+        say("WARNING: this run has not ended (it has no report): what is settled last, such as the level and the "
+            "interval of heads, may be missing; resume it with the excite train command that began it")
     waiting: list[str] = []  # failures until a file could be used: where none can be, the error at the end has them
     used = False
 

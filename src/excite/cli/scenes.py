@@ -17,7 +17,7 @@ def is_for_scenes(table: Path | None, config: Path | None) -> bool:
             return True
         if "task" in tree or "data" in tree:
             return False
-    return table is not None and table.exists() and is_scene(table)
+    return table is not None and is_scene(table)
 
 
 def is_scene_bundle(bundle: Path) -> bool:
@@ -66,14 +66,22 @@ def train_on_scene(config: Path | None, values: Mapping[str, object], settings: 
 def predict_scenes(bundle: Path, cubes: list[str], *, out: Path | None, threads: int | None, json: bool) -> None:
     """Map cubes with a bundle, one after the other."""
     from excite.cli.talk import emit, say
-    from excite.errors import UsageError
+    from excite.errors import DataError, UsageError
     from excite.jobs.scene_predict import map_scene
     from excite.progress import spoken
 
     if out is not None and len(cubes) > 1:
         raise UsageError(f"--out must be for one cube, got {len(cubes)}", fix="predict them one by one")
+    failed = 0
     for cube in cubes:
-        found = map_scene(bundle, cube, out=out, threads=threads, progress=spoken())
+        try:
+            found = map_scene(bundle, cube, out=out, threads=threads, progress=spoken())
+        except DataError as fault:
+            if len(cubes) == 1:
+                raise
+            failed += 1
+            emit({"file": cube, "error": fault.message()}) if json else say(f"failed: {fault.message()}")
+            continue
         if json:
             emit(found.to_json())
         else:
@@ -81,3 +89,5 @@ def predict_scenes(bundle: Path, cubes: list[str], *, out: Path | None, threads:
             typer.echo(f"{cube}: {told} pixels, {found.seconds:.2f} s")
     if out is not None:
         say(f"written: {out}")
+    if failed:
+        raise DataError(f"{failed} of {len(cubes)} cubes could not be used")

@@ -80,3 +80,68 @@ def heads(
     if json:
         emit({"table": str(table), "truth": str(out / "truth.csv"), "images": count, "patients": patients,
               "simulated": True})
+
+
+@app.command()
+def scene(
+    out: Annotated[Path, typer.Option("--out", help="Folder to write; made if missing.")],
+    height: Annotated[int, typer.Option("--height", help="Rows.")] = 145,
+    width: Annotated[int, typer.Option("--width", help="Columns.")] = 145,
+    bands: Annotated[int, typer.Option("--bands", help="Evenly from 400 to 2500 nm.")] = 200,
+    classes: Annotated[int, typer.Option("--classes", help="Materials, 2 to 60.")] = 6,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same scene.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Simulate a hyperspectral scene from the air: mixed materials under uneven light, with noise.
+
+    Writes ENVI files, OUT/cube.hdr (with wavelengths) and OUT/cube_labels.hdr, whose headers say that they are
+    simulated; OUT/abundances.npy, the true share of each material; and OUT/spectra.csv.
+
+    \b
+    Examples:
+      excite simulate scene --out scene
+      excite simulate scene --out scene --classes 12 --seed 7
+      excite simulate scene --out small --height 60 --width 60 --bands 40 --json
+    """
+    from excite.data.phantom.hyperspectral import simulate_scene
+    from excite.progress import spoken
+
+    cube = simulate_scene(out, height=height, width=width, bands=bands, classes=classes, seed=seed, progress=spoken())
+    say(f"a simulated scene of {height} x {width} pixels, {bands} bands, {classes} materials: {cube}\n"
+        f"next: excite train {out}")
+    if json:
+        emit({"cube": str(cube), "labels": str(out / "cube_labels.hdr"), "truth": str(out / "abundances.npy"),
+              "pixels": height * width, "simulated": True})
+
+
+@app.command()
+def tissue(
+    out: Annotated[Path, typer.Option("--out", help="Folder to write; made if missing.")],
+    patients: Annotated[int, typer.Option("--patients", help="How many patients.")] = 6,
+    cubes: Annotated[int, typer.Option("--cubes", help="Of each patient.")] = 2,
+    height: Annotated[int, typer.Option("--height", help="Rows.")] = 96,
+    width: Annotated[int, typer.Option("--width", help="Columns.")] = 96,
+    bands: Annotated[int, typer.Option("--bands", help="Evenly from 500 to 1000 nm.")] = 100,
+    classes: Annotated[int, typer.Option("--classes", help="Tissues, 2 to 5.")] = 4,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same cubes.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Simulate hyperspectral cubes of tissue; blood, oxygen and brightness are a patient's own.
+
+    Writes a folder a cube, as `excite simulate scene` does, and OUT/table.csv (cube, labels, patient, simulated).
+
+    \b
+    Examples:
+      excite simulate tissue --out tissue
+      excite simulate tissue --out tissue --patients 20 --seed 7
+      excite simulate tissue --out small --patients 2 --height 40 --width 40 --bands 30 --json
+    """
+    from excite.data.phantom.hyperspectral import simulate_tissue
+    from excite.progress import spoken
+
+    table = simulate_tissue(out, patients=patients, cubes=cubes, height=height, width=width, bands=bands,
+                            classes=classes, seed=seed, progress=spoken())
+    say(f"{patients * cubes} simulated cubes of {patients} patients: {table}\n"
+        f"next: excite train {out / 'P001_01'}, then excite predict its run on another patient's cube")
+    if json:
+        emit({"table": str(table), "cubes": patients * cubes, "patients": patients, "simulated": True})

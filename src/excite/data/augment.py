@@ -47,11 +47,6 @@ class Augmentation:
         return (cosine * across, -sine * down, self.shift[0]), (sine * across, cosine * down, self.shift[1])
 
     @property
-    def matrix(self) -> NDArray[np.float64] | None:
-        """Return `affine` as a (3, 3) matrix, for a mask or points that must go with the image."""
-        return None if self.affine is None else np.array([*self.affine, (0.0, 0.0, 1.0)])
-
-    @property
     def changes_tones(self) -> bool:
         """Return whether `curve` is more than the identity."""
         return self.brightness != 0.0 or self.contrast != 1.0 or self.gamma != 1.0

@@ -17,7 +17,7 @@ def card(info: Mapping[str, Any]) -> str:
     """Return card.md for the plain data of a bundle.json."""
     if info["task"] == "scene":
         own = [*card_scene.what(info), *_data(info), *_measured(info, "pixels"), *card_scene.prepared(info),
-               *_probabilities(info, "pixels"), *_network(info), *card_scene.limits(info)]
+               *_probabilities(info, "pixels"), *_network(info, "windows"), *card_scene.limits(info)]
     elif info["task"] == "classification":
         own = [*_what(info), *_data(info), *_measured(info), *_images(info), *_probabilities(info), *_network(info),
                *_limits(info)]
@@ -80,11 +80,11 @@ def _probabilities(info: Mapping[str, Any], of: str = "images") -> list[str]:
     return ["## Probabilities", "\n".join(lines)]
 
 
-def _network(info: Mapping[str, Any]) -> list[str]:
+def _network(info: Mapping[str, Any], of: str = "images") -> list[str]:
     parity = info["parity"]
     lines = _list(info["model"]) if info["model"] else ["A network of the caller's own."]
     if parity:
-        lines.append(f"model.onnx against the trained network on {parity['n']} real inputs: largest difference "
+        lines.append(f"model.onnx against the trained network on {parity['n']} real {of}: largest difference "
                      f"{parity['max_abs']:.2g} ({parity['max_rel']:.2g} of the largest output), {_agreement(parity)}.")
     else:
         lines.append("model.onnx was not compared with the trained network.")

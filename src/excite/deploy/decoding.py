@@ -40,11 +40,15 @@ class Decoder(Protocol):
         """
 
 
-def decoder_of(info: BundleInfo, preprocess: Preprocess) -> Decoder:
-    """Return what reads the outputs of a bundle's network."""
+def decoder_of(info: BundleInfo, preprocess: Preprocess, *, view: str) -> Decoder:
+    """Return what reads the outputs of a bundle's network.
+
+    Args:
+        view: "one" or "flip": what of each image the network looks at.
+    """
     if info.task == "classification":
         return Classes(info)
-    return Heads(info, preprocess) if info.task == "heads" else Masks(info, preprocess)
+    return Heads(info, preprocess, view=view) if info.task == "heads" else Masks(info, preprocess)
 
 
 class Classes:
@@ -67,9 +71,12 @@ class Classes:
 class Heads:
     """An ellipse an image, in millimetres where the size of a pixel is known."""
 
-    def __init__(self, info: BundleInfo, preprocess: Preprocess) -> None:
+    def __init__(self, info: BundleInfo, preprocess: Preprocess, *, view: str) -> None:
         self.level, self.preprocess = info.level, preprocess
-        self.interval = HeadInterval.from_json(info.interval) if info.interval else None
+        interval = HeadInterval.from_json(info.interval) if info.interval else None
+        self.lacks = () if interval is None or view == info.views else (
+            f"no interval is stated: the bundle's was fitted with views={info.views}, this is views={view}",)
+        self.interval = None if self.lacks else interval  # the spread is another one with other views
 
     def decode(self, ready: Sequence[Ready], views: Float, features: Float | None, *, maps: bool
                ) -> Iterator[HeadPrediction]:
@@ -88,6 +95,7 @@ class Heads:
         elif found.ellipse is not None:
             size = measure(found.ellipse, slot.spacing)
             hc, bpd, ofd = size.hc_mm, size.bpd_mm, size.ofd_mm
+            notes += self.lacks
             spread = spread_mm(found, size, list(views), mean, place, level=self.level, spacing=slot.spacing)
         interval = None if self.interval is None or hc is None or spread is None else self.interval.around(hc, spread)
         return HeadPrediction(file=slot.name, hc_mm=hc, bpd_mm=bpd, ofd_mm=ofd, interval_mm=interval,

@@ -49,13 +49,16 @@ class Predictor:
             raise UsageError(f"threads must be at least 1, got {threads}")
         self.folder = find_bundle(Path(bundle))
         self.info: BundleInfo = read_bundle(self.folder)
+        if self.info.task == "scene":
+            raise ModelError("the bundle is for hyperspectral scenes, not for images", where=self.folder,
+                             fix="excite predict BUNDLE CUBE; its numbers are in its card and the run's report")
         self.view = views or self.info.views
         if self.view not in ("one", "flip"):
             raise UsageError(f"views must be one or flip, got {views!r}")
         self.threads = threads or usable_cores()
         self.preprocess = self._preprocess()
         self.intake = Intake(self.preprocess)
-        self._decoder = decoder_of(self.info, self.preprocess)
+        self._decoder = decoder_of(self.info, self.preprocess, view=self.view)
         self._outputs = ["logits"] if self.info.of_masks else ["logits", "features"]
         self._session = open_session(self.folder / ONNX, threads=self.threads)
         self._check_network()

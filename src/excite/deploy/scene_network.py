@@ -52,7 +52,7 @@ class SceneNetwork(nn.Module):
 
 def whole_form(network: nn.Module) -> SceneNetwork | None:
     """Return the network as it computes a whole scene; None where it would not be exact, or is of another kind."""
-    if not isinstance(network, HybridSN):
+    if type(network) is not HybridSN:  # one's own kind of it may compute something else
         return None
     try:
         return SceneNetwork(network)

@@ -131,8 +131,11 @@ class ScenePredictor:
         """Return the logits of all windows of a block, (H + window - 1, W + window - 1, bands) -> (H, W, K)."""
         image = np.ascontiguousarray(block.transpose(2, 0, 1))
         if self.method == "whole":
-            logits: Floats = self._run(image[None])[0]
-            return logits.transpose(1, 2, 0)
+            logits: Floats = self._run(image[None])[0].transpose(1, 2, 0)
+            if logits.shape[:2] != tuple(length - self.window + 1 for length in block.shape[:2]):
+                raise ModelError("the network does not fit the bundle", where=self.folder / ONNX,
+                                 why=f"its windows are not of {self.window} pixels", fix="export the bundle again")
+            return logits
         view = np.lib.stride_tricks.sliding_window_view(image, (self.window, self.window), axis=(1, 2))
         height, width = view.shape[1:3]
         rows, columns = (place.ravel() for place in np.mgrid[:height, :width])

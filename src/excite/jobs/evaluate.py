@@ -104,7 +104,8 @@ def _of_masks(predictor: Predictor, part: Part, notes: Sequence[str], *, batch_s
     several = [f"of several classes ({', '.join(info.classes)}) all but the first count as inside: the table's masks "
                "do not tell them apart"] if len(info.classes) > 1 else []
     return evaluate_masks(found.rows, task=info.task, classes=info.classes, part=part.name, unit_kind=part.unit_kind,
-                          level=info.level, promised=info.interval.get("level"), tolerance_mm=tolerance_mm,
+                          level=info.level, tolerance_mm=tolerance_mm,
+                          promised=info.interval.get("level") if predictor.view == info.views else None,
                           notes=[*notes, *found.notes, *several], failed=[*part.failed, *found.failed],
                           resamples=resamples, seed=seed, progress=progress)
 

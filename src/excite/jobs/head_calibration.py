@@ -201,5 +201,8 @@ def interval_of(predictor: Predictor, rows: Sequence[Row], root: Path, *, level:
         found = fit_interval(errors, spreads, level=level)
     except DataError as fault:
         return None, f"No interval: {fault.what}{left}."
-    return found, (f"Half the width is {found.quantile:.2f} x ({found.base_mm:.2f} mm + the image's spread), so that "
-                   f"{100 * level:g} % of {found.n} validation images lie inside{left}.")
+    inside = sum(abs(error) / (found.base_mm + spread) <= found.quantile
+                 for error, spread in zip(errors, spreads, strict=True))
+    return found, (f"Half the width is {found.quantile:.2f} x ({found.base_mm:.2f} mm + the image's spread): it holds "
+                   f"{100 * inside / found.n:.0f} % of {found.n} validation images, which promises "
+                   f"{100 * level:g} % of new images{left}.")

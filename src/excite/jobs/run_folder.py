@@ -146,6 +146,17 @@ class RunFolder:
         self._lock = lock
 
 
+def is_unfinished(folder: Path) -> bool:
+    """Return whether a run has no report, the last file that it writes: it goes on, or was cut short.
+
+    Args:
+        folder: A run, or the bundle inside it; nothing is known of a bundle that lies elsewhere.
+    """
+    folder = folder.resolve()
+    run = folder.parent if folder.name == BUNDLE else folder
+    return (run / CONFIG).is_file() and not (run / REPORT).is_file()
+
+
 def read_events(file: Path) -> list[dict[str, Any]]:
     """Return the events of a log.jsonl."""
     events: list[dict[str, Any]] = []

@@ -11,14 +11,15 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from excite.deploy.export import evaluating
 from excite.engine.loop import fit
 from excite.jobs.network import build_network
 from excite.jobs.scene_prepare import PreparedScene
 from excite.metrics.classification import ClassificationMeasure
 from excite.metrics.intervals import Interval, bootstrap
-from excite.models.scene_prediction import predict_scene
 from excite.progress import Progress, silent
 
 Floats = NDArray[np.float32]
@@ -118,11 +119,8 @@ def _cnn(prepared: PreparedScene, folder: Path) -> Labels:
     place.mkdir(exist_ok=True)
     fit(model, prepared.task, prepared.batches("train", train=True), prepared.batches("val"), optim=config.optim,
         schedule=config.schedule, loop=config.loop, seed=config.seed, folder=place, log=lambda event: None)
-    labels, _probabilities = predict_scene(model, prepared.reduced, window=config.window, method="windows",
-                                           border=config.border)
-    rows, columns = prepared.split.positions("test").T
-    found: Labels = labels[rows, columns].astype(np.int64)
-    return found
+    with evaluating(model), torch.inference_mode():
+        return np.concatenate([model(one.images).argmax(1).numpy() for one in prepared.batches("test").batches(0)])
 
 
 def spectra(prepared: PreparedScene, part: str) -> Floats:
@@ -139,7 +137,7 @@ def _best(prepared: PreparedScene, methods: Sequence[Callable[[Floats], NDArray[
     scores = []
     for method in methods:
         right = method(values) == truth
-        scores.append(float(np.mean([right[truth == label].mean() for label in there])) if len(truth) else 0.0)
+        scores.append(float(np.mean([right[truth == label].mean() for label in there])))
     return methods[int(np.argmax(scores))](spectra(prepared, "test")).astype(np.int64)
 
 

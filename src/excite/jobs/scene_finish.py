@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from excite.config import dump_yaml
 from excite.data.scenes.label_files import write_labels
 from excite.data.scenes.labels import LabelMap
+from excite.data.scenes.windows import pad_scene, window_view
 from excite.deploy.bundle import ONNX, WEIGHTS, BundleInfo, read_bundle, update_bundle, write_bundle
 from excite.deploy.scene_network import export_scene
 from excite.deploy.scene_predictor import TILE, ScenePredictor, labelled
@@ -36,10 +37,10 @@ from excite.tiling import Tile, tiles
 
 PROVED = 64  # validation windows that the export is proved on
 UNITS = {"block": "spatial block", "random": "pixel", "given": "connected region"}
-LABELS, CONFIDENCE = "prediction.png", "confidence.npy"
+LABELS, CONFIDENCE, PARTS = "prediction.png", "confidence.npy", "parts.npy"
 
 
-def finish_scene(run: RunFolder, prepared: PreparedScene, fitted: Fit, *, images: bool, simulated: bool,
+def finish_scene(run: RunFolder, prepared: PreparedScene, fitted: Fit, *, images: bool, simulated: bool | None,
                  progress: Progress) -> tuple[Evaluation, dict[str, Baseline], Path]:
     """Export, prove, calibrate, map the scene, evaluate its test pixels, run the baselines, report.
 
@@ -54,10 +55,8 @@ def finish_scene(run: RunFolder, prepared: PreparedScene, fitted: Fit, *, images
     predictor = ScenePredictor(bundle, threads=prepared.config.loop.threads)
     began = time.perf_counter()
     labels, confidence, shares = _mapped(predictor, prepared, progress)
-    seconds = time.perf_counter() - began
-    write_labels(run.path / LABELS, LabelMap(values=labels, classes=prepared.classes, source=run.path.name),
-                 like=prepared.scene.cube)
-    np.save(run.path / CONFIDENCE, confidence)
+    seconds = sum(epoch["seconds"] for epoch in fitted.history) + time.perf_counter() - began
+    _write_maps(run, prepared, labels, confidence)
     notes = [f"the scene was split by {UNITS[prepared.split.kind]}", *prepared.split.notes]
     evaluation = evaluate(prepared.truth("test"), shares, prepared.classes, units_of(prepared), part="test",
                           unit_kind=UNITS[prepared.split.kind], notes=notes, sample="pixel", progress=progress)
@@ -65,26 +64,41 @@ def finish_scene(run: RunFolder, prepared: PreparedScene, fitted: Fit, *, images
     update_bundle(bundle, metrics=evaluation.to_json())
     baselines = run_baselines(prepared, run.path, progress=progress)
     report = _report(run, prepared, fitted, evaluation, temperature, baselines, labels=labels, confidence=confidence,
-                     answers=shares.argmax(axis=1), seconds=seconds, simulated=simulated, images=images)
+                     answers=shares.argmax(axis=1), seconds=seconds, simulated=bool(simulated), images=images)
     run.log({"event": "done", "best_epoch": fitted.best_epoch, "temperature": temperature.value})
     return evaluation, {one.name: one for one in baselines}, report
 
 
-def _export(run: RunFolder, prepared: PreparedScene, fitted: Fit, simulated: bool, progress: Progress) -> None:
-    """Write the bundle, proved on validation windows."""
+def _write_maps(run: RunFolder, prepared: PreparedScene, labels: NDArray[np.int32],
+                confidence: NDArray[np.float32]) -> None:
+    """Write the map of the scene, how sure it is, and the part of every pixel."""
+    with run.writing(LABELS) as file:
+        write_labels(file, LabelMap(values=labels, classes=prepared.classes, source=run.path.name),
+                     like=prepared.scene.cube)
+    for name, values in ((CONFIDENCE, confidence), (PARTS, prepared.split.parts)):
+        with run.writing(name) as file:
+            np.save(file, values)
+
+
+def _export(run: RunFolder, prepared: PreparedScene, fitted: Fit, simulated: bool | None, progress: Progress) -> None:
+    """Write the bundle, proved on windows from all over the validation part."""
     config, split = prepared.config, prepared.split
-    windows = next(prepared.windows("val").batches(0)).images[:PROVED].copy()
+    positions = split.positions("val")
+    rows, columns = positions[::max(1, len(positions) // PROVED)][:PROVED].T
+    padded = pad_scene(prepared.reduced, config.window, border=config.border)
+    windows = window_view(padded, config.window)[rows, columns]
     cost = count(prepared.model, prepared.shape)
     loaded = prepared.weights
+    start = {"start": loaded.text(), "licence": None} if loaded else "none" if prepared.model_record else None
     info = BundleInfo(
-        name=f"{config.model.name} on {prepared.scene.name}", classes=prepared.classes, task="scene",
+        name=f"{prepared.network} on {prepared.scene.name}", classes=prepared.classes, task="scene",
         model=prepared.model_record, created=datetime.now(UTC).isoformat(timespec="seconds"),
         preprocess={"reduction": prepared.reduction.to_json(), "window": config.window, "border": config.border},
         provenance={
-            "data": {"scene": prepared.scene.name, "simulated": simulated,
+            "data": {"scene": prepared.scene.name, "simulated": "not stated" if simulated is None else simulated,
                      **{f"{part} pixels": int(sum(split.counts[part])) for part in split.counts},
                      "split": split.kind, "overlap": str(split.overlap), "remarks": "; ".join(split.notes)},
-            "weights": {"start": loaded.text() if loaded else "random values", "licence": None},
+            "weights": start,
             "seed": config.seed, "best_epoch": fitted.best_epoch, "parameters": cost.parameters, "macs": cost.macs,
             "wavelengths": list(prepared.scene.cube.wavelengths or ()), "versions": versions()})
     with tempfile.TemporaryDirectory(prefix="excite-export-") as place:
@@ -144,17 +158,18 @@ def _report(run: RunFolder, prepared: PreparedScene, fitted: Fit, evaluation: Ev
     """Write the page."""
     config, split, scene = prepared.config, prepared.split, prepared.scene
     info = read_bundle(run.path / files.BUNDLE)
-    raw = softmax(logits_at(ScenePredictor(run.path / files.BUNDLE), prepared, "test"))
+    raw = softmax(logits_at(ScenePredictor(run.path / files.BUNDLE, threads=config.loop.threads), prepared, "test"))
     wavelengths = None if scene.cube.wavelengths is None else np.array(scene.cube.wavelengths)
     parts = [split.unit[split.parts == code] for code in (1, 2, 3)]
     return write_scene_report(run.path / files.REPORT, SceneReportData(
-        title=f"{config.model.name} on {scene.name}", simulated=simulated, lead=_lead(prepared, evaluation),
+        title=f"{prepared.network} on {scene.name}", simulated=simulated, lead=_lead(prepared, evaluation),
         counts={part: prepared.counts(part) for part in split.counts}, unit_kind=evaluation.unit_kind,
         units={part: len(np.unique(units)) for part, units in zip(split.counts, parts, strict=True)},
         recipe=dump_yaml(config), reasons=prepared.reasons, curves={config.schedule.name: fitted.history},
         cost={"parameters": info.provenance["parameters"], "macs": info.provenance["macs"],
               "input": " x ".join(map(str, prepared.shape))},
-        weights=prepared.weights.text() if prepared.weights else "random values",
+        weights=prepared.weights.text() if prepared.weights else "random values" if info.model
+        else "given by the caller",
         environment=run.read_json(files.ENVIRONMENT), parity=info.parity, limits=limits(config.augment.enabled)[:2],
         created=info.created, next_commands=[(f"excite predict {run.path} CUBE --masks MAPS", "map another scene")],
         classes=prepared.classes, evaluation=evaluation.to_json(), false_colour=false_colour(scene.cube.values,
@@ -164,7 +179,7 @@ def _report(run: RunFolder, prepared: PreparedScene, fitted: Fit, evaluation: Ev
         spectra=_spectra(prepared, wavelengths),
         temperature={"value": temperature.value, "nll_before": temperature.nll_before,
                      "nll_after": temperature.nll_after, "n": temperature.n},
-        reliability_before=reliability(prepared.truth("test"), raw), network=config.model.name, seconds=seconds,
+        reliability_before=reliability(prepared.truth("test"), raw), network=prepared.network, seconds=seconds,
         baselines=[(one.name, {key: found.to_json() for key, found in one.metrics.items()}, one.seconds)
                    for one in baselines],
         pairs=[in_pairs(prepared, answers, one) for one in baselines]), images=images)
@@ -184,7 +199,7 @@ def _lead(prepared: PreparedScene, evaluation: Evaluation) -> str:
     """Return what was trained and how good it is, in two sentences."""
     split, side = prepared.split, prepared.config.window
     height, width = prepared.scene.cube.shape
-    return (f"{prepared.config.model.name} was trained on {int(sum(split.counts['train'])):,} pixels of a scene of "
+    return (f"{prepared.network} was trained on {int(sum(split.counts['train'])):,} pixels of a scene of "
             f"{height} x {width} to tell {', '.join(prepared.classes)} apart, each by the {side} x {side} pixels "
             f"around it. On {evaluation.n:,} test pixels its overall accuracy is "
             f"{evaluation.metrics['accuracy'].text()} (95 % interval over {evaluation.n_units:,} units: "

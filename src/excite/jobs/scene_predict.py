@@ -1,20 +1,22 @@
 """Predict the class of every pixel of scenes with a bundle, to maps in files. Without torch."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from excite.data.scenes.envi import ENVI_SUFFIXES, find_pair
 from excite.data.scenes.gaps import NoData
 from excite.data.scenes.label_files import write_labels
 from excite.data.scenes.labels import LabelMap
 from excite.data.scenes.public import has_abundances, read_abundances
 from excite.data.scenes.reading import open_cube, prepare_cube
 from excite.deploy.scene_predictor import ScenePredictor
-from excite.errors import UsageError
+from excite.errors import EnvironmentFault, UsageError
 from excite.progress import Progress, silent
 
 KINDS = (".png", ".npy", ".mat", ".hdr")
@@ -51,7 +53,7 @@ def map_scene(bundle: str | Path, cube: str | Path, *, out: Path | None = None, 
 
     Raises:
         UsageError: an output of an unknown kind, or one that would overwrite the cube. DataError: other bands, or a
-            cube that cannot be read. ModelError: the bundle cannot be used.
+            cube that cannot be read. ModelError: the bundle cannot be used. EnvironmentFault: a map cannot be written.
     """
     source = Path(cube)
     _check(source, out, confidence)
@@ -63,9 +65,11 @@ def map_scene(bundle: str | Path, cube: str | Path, *, out: Path | None = None, 
     found = predictor(scene, progress=progress or silent())
     seconds = time.perf_counter() - began
     if out is not None:
-        write_labels(out, LabelMap(values=found.labels, classes=found.classes, source=str(source)), like=scene)
+        with _writing(out):
+            write_labels(out, LabelMap(values=found.labels, classes=found.classes, source=str(source)), like=scene)
     if confidence is not None:
-        np.save(confidence, found.confidence)
+        with _writing(confidence):
+            np.save(confidence, found.confidence)
     counts = np.bincount(found.labels.ravel(), minlength=len(found.classes) + 1).tolist()
     return MappedScene(file=str(cube), labels=str(out) if out else None, seconds=seconds, without_data=counts[0],
                        confidence=str(confidence) if confidence else None,
@@ -77,6 +81,21 @@ def _check(cube: Path, out: Path | None, confidence: Path | None) -> None:
         raise UsageError(f"a label map must end in {', '.join(KINDS)}, got {out.name}")
     if confidence is not None and confidence.suffix.lower() != ".npy":
         raise UsageError(f"a map of confidence must end in .npy, got {confidence.name}")
-    for file in (out, confidence):
-        if file is not None and file.resolve() == cube.resolve():
-            raise UsageError("the cube would be overwritten", where=file, fix="write to another file")
+    read = {file.resolve() for file in (find_pair(cube) if cube.suffix.lower() in ("", *ENVI_SUFFIXES) else (cube,))}
+    written = [file.resolve() for file in (out, confidence) if file is not None]
+    written += [file.with_suffix(".img") for file in written if file.suffix.lower() == ".hdr"]
+    for file in written:
+        if file in read or written.count(file) > 1:
+            raise UsageError(f"{'the cube' if file in read else 'one map'} would be overwritten", where=file,
+                             fix="write to another file")
+
+
+@contextmanager
+def _writing(file: Path) -> Iterator[None]:
+    """Make the folder of a file, and turn what goes wrong with it into one clear error."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as fault:
+        raise EnvironmentFault("the map cannot be written", where=file, why=fault.strerror or str(fault),
+                               fix="make room, or name a folder that you may write") from None

@@ -19,14 +19,15 @@ from excite.data.scenes.split import SceneSplit, given_split, random_split
 from excite.data.scenes.windows import SceneWindows
 from excite.deploy.bundle import WEIGHTS, find_bundle
 from excite.engine.windows import SceneBatches
-from excite.errors import UsageError
+from excite.errors import DataError, UsageError
 from excite.jobs.network import build_network
 from excite.jobs.scene_sections import SceneConfig
 from excite.progress import Progress, silent
 from excite.tasks.classification import ClassificationTask
 from excite.weights.load import LoadReport
+from excite.weights.store import resolve
 
-COMPONENTS = 30  # of PCA, where the config says nothing and there are as many bands
+COMPONENTS = 15  # of PCA, where the config says nothing and there are as many bands
 WINDOWED = ("hybridsn",)  # networks that are built for one window
 
 
@@ -55,6 +56,11 @@ class PreparedScene:
     def classes(self) -> tuple[str, ...]:
         """Return the names of the classes."""
         return self.scene.labels.classes
+
+    @property
+    def network(self) -> str:
+        """Return what to call the network: its name, or that of the class of one's own."""
+        return self.config.model.name if self.model_record else type(self.model).__name__
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -97,7 +103,13 @@ def prepare_scene(config: SceneConfig, *, model: nn.Module | None = None,
     progress = progress or silent()
     scene = read_scene(config)
     classes = scene.labels.classes
+    if absent := [name for name, count in zip(classes, scene.labels.counts, strict=True) if not count]:
+        raise DataError(f"no labelled pixel of class {', '.join(absent)}", where=scene.labels.source,
+                        fix="number the classes that are there 1, 2, 3, ..., and name these only")
     split = split_of(config, scene)
+    if not any(split.counts["val"]):
+        raise DataError("the val part is empty", why="it chooses the best epoch and the temperature",
+                        fix="set split.val above 0, or give split.val_map")
     reduction = reduction_of(config, scene, split)
     progress.say(f"reducing {scene.cube.bands} bands to {reduction.components}")
     reduced = reduction.apply(scene.cube.values)
@@ -171,12 +183,11 @@ def _pixels(scene: Scene, split: SceneSplit, *, everything: bool) -> NDArray[Any
 
 
 def _weights(config: SceneConfig) -> Path | None:
-    """Return the file that the network starts from: of a bundle its weights."""
+    """Return the file that the network starts from: of a bundle its weights; None where random values are asked for."""
     given = config.model.weights
-    if given in (None, "none"):
-        return None
-    path = Path(str(given))
-    return find_bundle(path) / WEIGHTS if path.is_dir() else path
+    if given is not None and Path(given).is_dir():
+        return find_bundle(Path(given)) / WEIGHTS
+    return resolve(given, config.model.name)
 
 
 def _reduction_told(reduction: BandReduction) -> str:

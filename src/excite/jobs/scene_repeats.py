@@ -26,7 +26,7 @@ class Repeated:
     def metrics(self, baseline: str | None = None) -> dict[str, Interval]:
         """Return the mean over the repeats with its 95 % interval by Student's t; of a baseline where one is named."""
         of = [run.evaluation.metrics if baseline is None else run.baselines[baseline].metrics for run in self.runs]
-        return {key: _mean([one[key].value for one in of]) for key in TOLD}
+        return {key: spread([one[key].value for one in of]) for key in TOLD}
 
     def summary(self) -> dict[str, object]:
         """Return the numbers as plain data."""
@@ -64,7 +64,7 @@ def repeat_scene(config: SceneConfig, *, out: Path | None = None, images: bool =
     return found
 
 
-def _mean(values: list[float | None]) -> Interval:
+def spread(values: list[float | None]) -> Interval:
     """Return a mean with the 95 % interval of Student's t; several values of one training are one repeat."""
     known = np.array([value for value in values if value is not None], np.float64)
     if len(known) < 2:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from excite.config import Section
 from excite.data.scenes.sections import ReductionSection, SceneAugmentSection, SceneSection, SceneSplitSection
@@ -23,8 +23,14 @@ class SceneLoopSection(LoopSection):
     """The training loop; windows are many and small."""
 
     epochs: Positive = 40
-    batch_size: Positive = 128
+    batch_size: Positive = 32
     early_stopping: Positive | None = 12
+
+    @model_validator(mode="after")
+    def _fits(self) -> "SceneLoopSection":
+        if self.budget_minutes is not None or self.frozen_features:
+            raise ValueError("budget_minutes and frozen_features are for tables of images: leave them out")
+        return self
 
 
 class SceneOptimSection(OptimSection):

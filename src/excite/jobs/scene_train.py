@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from torch import nn
 
 from excite.config import dump_yaml
@@ -26,10 +24,9 @@ from excite.metrics.evaluation import Evaluation
 from excite.progress import Progress, silent
 
 SHOWN = ("accuracy", "balanced_accuracy", "kappa", "f1_macro", "ece")
-# Where files lie and how long training may take do not make it another run: the data are compared by content.
-PLACES = tuple(("scene", key) for key in ("cube", "labels", "white", "dark")) + (
-    ("split", "train_map"), ("split", "val_map"), ("split", "test_map"), ("loop", "epochs"))
-PARTS = "parts.npy"
+# Where files lie does not make it another run: they are compared by content.
+PLACES = tuple(("scene", key) for key in ("cube", "labels", "white", "dark")) + tuple(
+    ("split", key) for key in ("train_map", "val_map", "test_map"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +53,7 @@ class SceneRun:
 
     def text(self) -> str:
         """Return the few numbers that matter, with their intervals, as lines."""
-        told = [f"{name}: {', '.join(f'{key} {one.metrics[key].text()}' for key in SHOWN[:3])}"
+        told = [f"{name}: " + ", ".join(f"{key.replace('_', ' ')} {one.metrics[key].text()}" for key in SHOWN[:3])
                 for name, one in self.baselines.items()]
         return "\n".join([self.evaluation.text(SHOWN), f"split: {self.split.overlap}", *told,
                           f"report: {self.report}", f"bundle: {self.folder / files.BUNDLE}"])
@@ -70,7 +67,7 @@ def train_scene(config: SceneConfig, *, model: nn.Module | None = None, out: str
         model: A network of your own, (N, components, window, window) -> (N, classes); config.model otherwise.
         out: The run folder; runs/NAME-OF-SCENE otherwise.
         images: Put maps into the report.
-        simulated: The report says that the scene is simulated.
+        simulated: Report and card say that the scene is simulated; None looks for `simulated` in the cube's header.
 
     Raises:
         DataError, ModelError, EnvironmentFault, UsageError: with exit codes 3, 4, 5, 2.
@@ -82,7 +79,8 @@ def train_scene(config: SceneConfig, *, model: nn.Module | None = None, out: str
     with RunFolder(Path(out) if out else Path("runs") / name) as run:
         resumed = not run.is_new
         if resumed:
-            _same_config(run, config)
+            refuse_other_config(run, stored_config(run, SceneConfig).model_dump(mode="json"),
+                                config.model_dump(mode="json"), places=PLACES)
             refuse_other_environment(run, environment(threads))
         prepared = prepare_scene(config, model=model, progress=progress)
         if resumed:
@@ -90,8 +88,10 @@ def train_scene(config: SceneConfig, *, model: nn.Module | None = None, out: str
             progress.say(f"resuming {run.path}")
         else:
             _begin(run, prepared, threads, progress)
+        if simulated is None:
+            simulated = {"yes": True, "no": False}.get(prepared.scene.cube.header.get("simulated", ""))
         fitted = _fit(run, prepared, progress)
-        evaluation, baselines, report = finish_scene(run, prepared, fitted, images=images, simulated=bool(simulated),
+        evaluation, baselines, report = finish_scene(run, prepared, fitted, images=images, simulated=simulated,
                                                      progress=progress)
     return SceneRun(folder=run.path, scene=prepared.scene, split=prepared.split, fit=fitted, evaluation=evaluation,
                     baselines=baselines, report=report)
@@ -103,8 +103,6 @@ def _begin(run: RunFolder, prepared: PreparedScene, threads: int, progress: Prog
     run.write_json(files.SPLIT, prepared.split.to_json())
     run.write_json(files.HASHES, prepared.fingerprint)
     run.write(files.CONFIG, dump_yaml(prepared.config))
-    with run.writing(PARTS) as file:
-        np.save(file, prepared.split.parts)
     for topic, reason in prepared.reasons.items():
         progress.say(f"{topic}: {reason}")
         run.log({"event": "note", "topic": topic, "text": reason})
@@ -123,11 +121,3 @@ def _fit(run: RunFolder, prepared: PreparedScene, progress: Progress) -> Fit:
         except ExciteError as fault:
             run.log({"event": "failed", "text": fault.message()})
             raise
-
-
-def _same_config(run: RunFolder, config: SceneConfig) -> None:
-    """Raise where the asked config is another than the run's."""
-    stored: dict[str, Any] = stored_config(run, SceneConfig).model_dump(mode="json")
-    asked = config.model_dump(mode="json")
-    run.refuse_changes("config", {"loop.epochs": stored["loop"]["epochs"]}, {"loop.epochs": asked["loop"]["epochs"]})
-    refuse_other_config(run, stored, asked, places=PLACES)

@@ -91,7 +91,7 @@ def _head_notes(rows: Sequence[MaskRow], promised: float | None) -> list[str]:
 def _coverage_notes(heads: Sequence[HeadRow], promised: float | None) -> list[str]:
     known = [head.inside for head in heads if head.inside is not None]
     if not known:
-        return ["how far off a circumference may be is not known: the bundle states no interval"]
+        return ["how far off a circumference may be is not known: no interval is stated"]
     right, count = sum(known), len(known)
     low, high = wilson(right, count)
     told = (f"coverage: the truth lies in {right} of {count} intervals ({100 * right / count:.1f} %; Wilson's 95 % "

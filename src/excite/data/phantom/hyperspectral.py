@@ -6,33 +6,35 @@ larger than the memory.
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from excite.data.phantom.spectra import ground_spectra, tissue_spectra
+from excite.data.scenes.envi_header import format_header
 from excite.errors import UsageError
 from excite.progress import Progress, silent
 
 Numbers = NDArray[np.float64]
 BLOCK = 32  # rows that are made at a time; part of what decides the bytes
 SHARP = 4.0  # how pure pixels are
+MARK = {"description": "{SIMULATED by excite: nothing in this file was measured}", "simulated": "yes"}
 README = """SIMULATED DATA. Nothing here was measured: spectra, places and labels are made up by a program (excite).
 They are for trying things out and for tests; numbers on them say nothing about real scenes or patients.
 
-cube.npy        (H, W, bands) float32 reflectance
-labels.npy      (H, W) uint8: 0 mixed pixels without a label, then the classes in the order of spectra.csv
-abundances.npy  (H, W, classes) float32, the true shares of the materials
-spectra.csv     wavelengths in nanometres and the reflectance of each material
+cube.hdr, .img         ENVI, float32 reflectance and its wavelengths; its header says that it is simulated
+cube_labels.hdr, .img  ENVI classification: 0 mixed pixels without a label, then the materials
+abundances.npy         (H, W, classes) float32, the true shares of the materials
+spectra.csv            wavelengths in nanometres and the reflectance of each material
 """
 
 
 def simulate_scene(folder: Path, *, height: int = 145, width: int = 145, bands: int = 200, classes: int = 6,
                    seed: int = 0, noise: float = 0.005, illumination: float = 0.2, grain: float = 14.0,
                    pure: float = 0.6, progress: Progress | None = None) -> Path:
-    """Write a scene as an airborne instrument of 400 to 2500 nm sees it; return the cube's path.
+    """Write a scene as an airborne instrument of 400 to 2500 nm sees it; return the path of the cube's header.
 
     Args:
         folder: Made if missing; files of the same names are replaced.
@@ -56,7 +58,7 @@ def simulate_scene(folder: Path, *, height: int = 145, width: int = 145, bands: 
     names, spectra = ground_spectra(wavelengths, classes, seed=seed)
     _write_scene(folder, size=(height, width), wavelengths=wavelengths, names=names, spectra=spectra, key=(seed, 0),
                  noise=noise, illumination=illumination, grain=grain, pure=pure, progress=progress or silent())
-    return folder / "cube.npy"
+    return folder / "cube.hdr"
 
 
 def simulate_tissue(folder: Path, *, patients: int = 6, cubes: int = 2, height: int = 96, width: int = 96,
@@ -98,7 +100,7 @@ def simulate_tissue(folder: Path, *, patients: int = 6, cubes: int = 2, height: 
         _write_scene(folder / name, size=(height, width), wavelengths=wavelengths, names=names, spectra=spectra,
                      key=(seed, 1, patient, cube), noise=noise, illumination=illumination, grain=grain, pure=pure,
                      progress=silent())
-        rows.append((f"{name}/cube.npy", f"{name}/labels.npy", f"P{patient + 1:03d}", "yes"))
+        rows.append((f"{name}/cube.hdr", f"{name}/cube_labels.hdr", f"P{patient + 1:03d}", "yes"))
         (progress or silent()).step("simulating tissue", number + 1, patients * cubes)
     _write_table(folder / "table.csv", ("cube", "labels", "patient", "simulated"), rows)
     (folder / "README.txt").write_text(README, encoding="utf-8", newline="\n")
@@ -114,8 +116,8 @@ def _write_scene(folder: Path, *, size: tuple[int, int], wavelengths: Numbers, n
     (folder / "README.txt").write_text(README, encoding="utf-8", newline="\n")
     patches = [_Field(size, grain, key=(*key, 2, place)) for place in range(len(names))]
     light = _Field(size, 6 * grain, key=(*key, 3))
-    cube = np.lib.format.open_memmap(folder / "cube.npy", "w+", np.dtype("<f4"), (*size, len(wavelengths)))
-    labels = np.lib.format.open_memmap(folder / "labels.npy", "w+", np.dtype("u1"), size)
+    cube = np.memmap(folder / "cube.img", np.dtype("<f4"), "w+", shape=(*size, len(wavelengths)))
+    labels = np.memmap(folder / "cube_labels.img", np.dtype("u1"), "w+", shape=size)
     shares = np.lib.format.open_memmap(folder / "abundances.npy", "w+", np.dtype("<f4"), (*size, len(names)))
     for first in range(0, size[0], BLOCK):
         rows = slice(first, min(first + BLOCK, size[0]))
@@ -129,6 +131,19 @@ def _write_scene(folder: Path, *, size: tuple[int, int], wavelengths: Numbers, n
         progress.step("simulating a scene", rows.stop, size[0])
     for file in (cube, labels, shares):
         file.flush()
+    _write_header(folder / "cube.hdr", size, bands=len(wavelengths), code=4, fields={
+        "wavelength units": "Nanometers", "wavelength": [f"{one:.6g}" for one in wavelengths]})
+    _write_header(folder / "cube_labels.hdr", size, bands=1, code=1, fields={
+        "classes": len(names) + 1, "class names": ["Unclassified", *names]})
+
+
+def _write_header(file: Path, size: tuple[int, int], *, bands: int, code: int,
+                  fields: Mapping[str, int | str | Sequence[object]]) -> None:
+    """Write the header of an ENVI file in rows, columns, bands; `code` is that of its type."""
+    kind = "ENVI Classification" if "classes" in fields else "ENVI Standard"
+    text = format_header({**MARK, "samples": size[1], "lines": size[0], "bands": bands, "header offset": 0,
+                          "file type": kind, "data type": code, "interleave": "bip", "byte order": 0, **fields})
+    file.write_text(text, encoding="utf-8", newline="\n")
 
 
 class _Field:

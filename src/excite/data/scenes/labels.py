@@ -28,7 +28,7 @@ class LabelMap:
         values (H, W).
 
     Raises:
-        DataError: not an int32 map, a number has no class, or fewer than two classes are in it.
+        DataError: not an int32 map, or a number has no class.
     """
 
     values: Labels
@@ -47,10 +47,6 @@ class LabelMap:
         if len(set(self.classes)) < len(self.classes):
             twice = next(name for name in self.classes if self.classes.count(name) > 1)
             raise DataError(f"class names must be different, got {twice!r} twice", where=self.source)
-        if np.count_nonzero(self.counts) < 2:
-            raise DataError(f"labels must have pixels of two classes or more, have {np.count_nonzero(self.counts)}",
-                            where=self.source, why="0 is unlabelled and no class",
-                            fix="if 0 is a class, add 1 to all labels")
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -106,7 +102,7 @@ def from_abundances(array: NDArray[Any], names: Sequence[str], *, purest: float 
         (H, W, classes).
 
     Raises:
-        DataError: shares are negative or not finite, or fewer than two classes are left.
+        DataError: shares are negative or not finite.
         UsageError: the names do not fit, or `purest` is out of range.
     """
     if array.ndim != 3 or array.shape[2] != len(names):

@@ -28,7 +28,7 @@ class Scene:
         labels: Its classes; pixels without data are unlabelled.
 
     Raises:
-        DataError: the two differ in size.
+        DataError: the two differ in size, or fewer than two classes have a pixel.
     """
 
     name: str
@@ -37,6 +37,9 @@ class Scene:
 
     def __post_init__(self) -> None:
         check_pair(self.cube, self.labels)
+        if (there := np.count_nonzero(self.labels.counts)) < 2:
+            raise DataError(f"labels must have pixels of two classes or more, have {there}", where=self.labels.source,
+                            why="0 is unlabelled and no class", fix="if 0 is a class, add 1 to all labels")
 
     @property
     def notes(self) -> tuple[str, ...]:
