@@ -74,9 +74,8 @@ def rows(results: list[dict[str, Any]]) -> Iterator[str]:
                 some = [one for one in results if (one["cube"], one["split"], one["network"]) == (cube, split, network)]
                 if some:
                     told = " | ".join(spread([one[key] for one in some]).text() for key in TOLD)
-                    yield (f"| {cube} | {split} | {np.mean([one['inside'] for one in some]):.0%} | "
-                           f"{np.mean([one['train'] for one in some]):.0f}, {np.mean([one['test'] for one in some]):.0f}"
-                           f" | {network} | {told} |")
+                    inside, train, test = (np.mean([one[key] for one in some]) for key in ("inside", "train", "test"))
+                    yield f"| {cube} | {split} | {inside:.0%} | {train:.0f}, {test:.0f} | {network} | {told} |"
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from excite.data.layouts.hc18 import circumferences
 from excite.data.manifest import scan_manifest
-from excite.data.masks import hollow, outline_of, read_drawn, read_mask
+from excite.data.masks import MaskFault, hollow, outline_of, read_drawn, read_mask
 from excite.data.phantom.heads import draw_outline
 from excite.data.row import Row
 from excite.data.sections import DataSection
@@ -81,6 +81,14 @@ def test_an_outline_is_the_ellipse_through_its_middle(tmp_path: Path) -> None:
     assert np.array_equal(as_region, stroke / 255)
 
 
+def test_an_outline_among_several_masks_adds_its_ellipse(tmp_path: Path) -> None:
+    other = Ellipse(40, 30, 30, 20, 0.1)
+    row = put(tmp_path, box(80, 110), draw_outline(HEAD, SHAPE), draw_outline(other, SHAPE))
+    found = read_mask(row, tmp_path, SHAPE)
+    expected = np.maximum(np.maximum(box(80, 110) / 255, HEAD.coverage(SHAPE)), other.coverage(SHAPE))
+    assert np.abs(found - expected).max() < 0.25 and np.array_equal(found[box(80, 110) > 0], np.ones(30 * 40))
+
+
 def test_an_outline_cut_by_the_border(tmp_path: Path) -> None:
     head = Ellipse(80, 30, 60, 45, 0.1)
     found = read_mask(put(tmp_path, draw_outline(head, SHAPE)), tmp_path, SHAPE)
@@ -101,6 +109,14 @@ def test_regions_are_not_taken_for_outlines(name: str) -> None:
     assert outline_of(region) is None and not hollow(region)
 
 
+@pytest.mark.parametrize("width", [1, 2])
+@pytest.mark.parametrize("end", [(140, 100), (120, 20), (60, 110), (50, 50)])
+def test_a_thin_line_is_no_outline_of_a_flat_ellipse(end: tuple[int, int], width: int) -> None:
+    picture = np.zeros(SHAPE, np.uint8)
+    cv2.line(picture, (20, 10), end, (255,), width)
+    assert outline_of(picture > 0) is None
+
+
 def test_an_outline_that_is_no_ellipse_is_refused_not_taken_for_a_thin_region(tmp_path: Path) -> None:
     picture = np.zeros(SHAPE, np.uint8)
     cv2.polylines(picture, [np.array([[20, 20], [140, 25], [120, 100], [80, 50], [30, 100]])], True, (255,), 2)
@@ -108,8 +124,18 @@ def test_an_outline_that_is_no_ellipse_is_refused_not_taken_for_a_thin_region(tm
     with pytest.raises(DataError, match=r"the mask is an outline, and no ellipse.*fill it"):
         read_mask(row, tmp_path, SHAPE)
     assert np.array_equal(read_mask(row, tmp_path, SHAPE, outline=False), picture / 255)
-    with pytest.raises(DataError, match="no ellipse"):
+    with pytest.raises(DataError, match=r"m0.png: the mask is no outline along an ellipse .*data.outlines=no"):
         read_mask(put(tmp_path, box(1, 1)), tmp_path, SHAPE, outline=True)
+    empty = put(tmp_path, np.zeros(SHAPE, np.uint8))
+    assert not read_mask(empty, tmp_path, SHAPE, outline=True).any()
+
+
+def test_faults_of_masks_say_their_kind(tmp_path: Path) -> None:
+    soft = cv2.GaussianBlur(box(10, 10), (0, 0), 3)
+    for picture, shape, kind in ((soft, SHAPE, "mask-value"), (box(1, 1), (9, 9), "mask-size")):
+        with pytest.raises(MaskFault) as told:
+            read_mask(put(tmp_path, picture), tmp_path, shape)
+        assert told.value.kind == kind
 
 
 @pytest.mark.real

@@ -297,7 +297,7 @@ def test_the_choice_of_a_level_is_told_in_a_sentence(run: Path) -> None:
     middle = choose_level(predictor, part.rows, part.root, levels=(0.5, 0.7, 0.99))
     assert middle.level == 0.99 or "are right on average (mean difference" in middle.text()
     assert choose_level(predictor, part.rows[:3], part.root).text() == (
-        "3 validation images are too few to choose a level: it stays at 0.5.")
+        "3 validation images are too few to choose a level, which takes 10: it stays at 0.5.")
 
 
 def test_pictures_show_the_worst_first_with_lines_where_the_pixels_are(run: Path) -> None:

@@ -16,6 +16,8 @@ from excite import load
 from excite.cli import predict as verb
 from excite.data.phantom.heads import simulate_heads
 from excite.data.sections import DataSection
+from excite.deploy.bundle import update_bundle
+from excite.deploy.decoding import SPACING as SPACING_OF
 from excite.ellipse import Ellipse
 from excite.errors import UsageError
 from excite.jobs.asked import Asked, gather
@@ -133,6 +135,15 @@ def test_the_spacing_of_a_table_counts_and_the_option_fills_what_is_missing(bund
     table.write_text("image,spacing\nin/scan 0.png,wide\n", encoding="utf-8")
     [bad] = seen_by(bundle, [table])
     assert bad.hc_mm is None and "wide" in bad.notes[0]
+
+
+def test_a_pixel_of_another_order_of_size_is_asked_about(tmp_path: Path, files: list[Path]) -> None:
+    folder = mask_bundle(tmp_path / "b")
+    update_bundle(folder, provenance={"data": {SPACING_OF: [0.05, 0.33]}})
+    for spacing, strange in ((0.12, False), (0.02, False), (1.1, True), (120.0, True), (0.016, True)):
+        [one] = seen_by(folder, files[:1], spacing=(spacing,))
+        assert one.spacing_mm == (spacing,)
+        assert any("is far from those of the training, 0.05 to 0.33 mm" in note for note in one.notes) == strange
 
 
 def test_two_images_of_one_name_keep_their_masks(bundle: Path, files: list[Path], tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """From a config to what training needs: the weights' own normalisation, the start of the gates, the classes."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from excite.data.split import Split
 from excite.errors import DataError, UsageError
-from excite.jobs.prepare import class_counts, prepare
+from excite.jobs.prepare import _few_told, class_counts, prepare
 from excite.models.classifier import create_model
 from excite.weights import catalog
 from runs import simulated_table, small_config
@@ -107,3 +109,15 @@ def test_imported_weights_bring_their_normalisation_and_licence(table: Path, rea
     found = prepare(small_config(table, **asked))
     assert list(found.preprocess.to_json()["mean"]) == [0.5] * 3 and found.licence == "Apache-2.0"
     assert found.weights is not None and found.weights.percent == 100
+
+
+@pytest.mark.parametrize(("kind", "sizes", "told"), [
+    ("classification", (30, 12, 12), ""), ("heads", (30, 10, 12), ""),
+    ("classification", (30, 3, 12), "3 in val: numbers of so few images say little"),
+    ("heads", (30, 8, 2), "8 in val, 2 in test: numbers of so few images say little; circumferences will have no "
+                          "interval: it takes 9 validation images")])
+def test_parts_that_are_too_small_are_told_before_the_training(kind, sizes, told) -> None:
+    edges = [0, sizes[0], sum(sizes[:2]), sum(sizes)]
+    train, val, test = (tuple(range(first, last)) for first, last in itertools.pairwise(edges))
+    split = Split(train=train, val=val, test=test, units=("u",) * sum(sizes), unit_kind="image", notes=())
+    assert _few_told(kind, split) == told

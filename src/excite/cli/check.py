@@ -29,7 +29,7 @@ def check(
     existing_only: ExistingOnly = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Find all faults of a table of images in one pass: files, labels, duplicates, leaks between splits.
+    """Find all faults of a table of images in one pass: files, labels, masks, duplicates, leaks.
 
     The exit code is 3 where training would be wrong, 0 where there are warnings at most or --write-clean dropped what
     was wrong.
@@ -136,4 +136,7 @@ def _counts(report: "CheckReport") -> list[str]:
     lines.append(f"{counts['units']} units ({counts['unit_kind']}) that stay together in a split")
     lines.append(f"{counts['same_picture_pairs']} pairs with the same pixels, {counts['near_duplicate_pairs']} pairs "
                  f"of near duplicates, {counts['images_with_near_duplicates']} images in them")
+    if counts["masks"]:
+        lines.append(f"{counts['masks']} images with masks: {counts['empty_masks']} empty, {counts['outlines']} that "
+                     "look like outlines along an ellipse")
     return lines

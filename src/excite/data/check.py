@@ -10,6 +10,7 @@ from typing import Any
 from excite.data.fault import WHOLE_TABLE, Fault
 from excite.data.fingerprint import Fingerprint, fingerprint, near_duplicates
 from excite.data.manifest import Manifest, Row, scan_manifest
+from excite.data.mask_findings import mask_findings
 from excite.data.pictures import picture_findings
 from excite.data.reading import decode, read_bytes
 from excite.data.sections import DataSection
@@ -26,7 +27,7 @@ class CheckReport:
 
     Args:
         faults: Errors (training would be wrong) and warnings, in the table's order.
-        counts: Rows, then readable images by class, patient and split; duplicates, sizes.
+        counts: Rows, then readable images by class, patient and split; duplicates, sizes; masks, how many are empty.
         clean: The rows that may stay.
         dropped: The others, each with the reason.
         notes: What was decided while reading the table.
@@ -52,7 +53,8 @@ class CheckReport:
     @property
     def mendable(self) -> bool:
         """Return whether the table without the dropped rows can be trained on."""
-        return not self.beyond_rows and len(self.clean.classes) > 1
+        of_masks = any(row.mask for row in self.clean.rows) and not self.clean.classes
+        return not self.beyond_rows and (of_masks or len(self.clean.classes) > 1)
 
     def to_json(self) -> dict[str, Any]:
         """Return {"faults": [...], "counts": {...}, "dropped": [...]}."""
@@ -63,15 +65,16 @@ class CheckReport:
 
 
 def check(section: DataSection, *, progress: Progress | None = None) -> CheckReport:
-    """Read every row and every picture that `section` names, and report all faults.
+    """Read every row, every picture and every mask that `section` names, and report all faults.
 
     Raises:
         UsageError, DataError: the table cannot be read at all; see `scan_manifest`.
     """
     manifest, faults = scan_manifest(section)
-    prints, unreadable = _look(manifest, {fault.file for fault in faults if fault.kind == "missing-file"},
-                               progress or silent())
-    faults = [*faults, *unreadable]
+    progress = progress or silent()
+    prints, unreadable = _look(manifest, {fault.file for fault in faults if fault.kind == "missing-file"}, progress)
+    masks = mask_findings(manifest.rows, manifest.root, prints, section.outlines, faults, progress=progress)
+    faults = [*faults, *unreadable, *masks.faults]
     reasons = _faulty_rows(manifest.rows, faults)
     usable = sorted(prints)
     near = [(usable[i], usable[j], score) for i, j, score in near_duplicates([prints[index] for index in usable])]
@@ -86,7 +89,7 @@ def check(section: DataSection, *, progress: Progress | None = None) -> CheckRep
     kept = [index for index in range(len(manifest.rows)) if index not in dropped]
     return CheckReport(
         faults=sorted(faults, key=lambda fault: (fault.severity, fault.row or 0)),
-        counts=_counts(manifest, prints, near),
+        counts=_counts(manifest, prints, near) | masks.counts,
         clean=manifest.select(kept),
         dropped=sorted([*lost, *((manifest.rows[index], reason) for index, reason in dropped.items())],
                        key=lambda entry: entry[0].line),

@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from excite.config import Section
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Outlines = Literal["auto", "yes", "no"]
 
 
 class DataSection(Section):
@@ -24,6 +25,9 @@ class DataSection(Section):
     patient_from: str | None = None  # regex with one group, applied to the image path
     existing_only: bool = False
     classes: tuple[str, ...] | None = None  # order of the classes; None: sorted
+    # Whether masks are strokes around the structure; auto: where every mask looks like one. YAML reads yes as true.
+    outlines: Annotated[Outlines, BeforeValidator(lambda said: ("no", "yes")[said] if isinstance(said, bool) else said)
+                        ] = "auto"
 
 
 class SplitSection(Section):

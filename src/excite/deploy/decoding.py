@@ -19,6 +19,8 @@ from excite.outcome.maps import Place, cut_of, sigmoid, to_original, unseen_note
 from excite.outcome.masks import Area, MaskPrediction, area_of
 from excite.outcome.prediction import ClassPrediction
 
+SPACING = "spacing, mm"  # of the data that a bundle was trained on
+FAR_OFF = 3.0             # times smaller or larger than any pixel of the training
 Float = NDArray[np.float32]
 
 
@@ -77,6 +79,7 @@ class Heads:
         self.lacks = () if interval is None or view == info.views else (
             f"no interval is stated: the bundle's was fitted with views={info.views}, this is views={view}",)
         self.interval = None if self.lacks else interval  # the spread is another one with other views
+        self.trained = spacings_of(info)
 
     def decode(self, ready: Sequence[Ready], views: Float, features: Float | None, *, maps: bool
                ) -> Iterator[HeadPrediction]:
@@ -95,12 +98,27 @@ class Heads:
         elif found.ellipse is not None:
             size = measure(found.ellipse, slot.spacing)
             hc, bpd, ofd = size.hc_mm, size.bpd_mm, size.ofd_mm
-            notes += self.lacks
+            notes += [*self.lacks, *_strange(slot.spacing, self.trained)]
             spread = spread_mm(found, size, list(views), mean, place, level=self.level, spacing=slot.spacing)
         interval = None if self.interval is None or hc is None or spread is None else self.interval.around(hc, spread)
         return HeadPrediction(file=slot.name, hc_mm=hc, bpd_mm=bpd, ofd_mm=ofd, interval_mm=interval,
-                              ellipse=found.ellipse, notes=tuple(notes), spread_mm=spread,
+                              ellipse=found.ellipse, notes=tuple(notes), spacing_mm=slot.spacing, spread_mm=spread,
                               probabilities=sigmoid(logits) if maps else None)
+
+
+def spacings_of(info: BundleInfo) -> tuple[float, float] | None:
+    """Return the smallest and the largest pixel, in mm, of the images that a bundle was trained on."""
+    data = info.provenance.get("data")
+    found = data.get(SPACING) if isinstance(data, dict) else None
+    return (float(found[0]), float(found[1])) if isinstance(found, list | tuple) and len(found) == 2 else None
+
+
+def _strange(spacing: tuple[float, ...], trained: tuple[float, float] | None) -> list[str]:
+    """Return a note where a pixel is of another order of size than those of the training."""
+    if trained is None or all(trained[0] / FAR_OFF <= one <= trained[1] * FAR_OFF for one in spacing):
+        return []
+    return [f"a pixel of {' x '.join(f'{one:g}' for one in spacing)} mm is far from those of the training, "
+            f"{trained[0]:g} to {trained[1]:g} mm: is the number right, and in millimetres?"]
 
 
 class Masks:

@@ -149,7 +149,9 @@ def choose_level(predictor: Predictor, rows: Sequence[Row], root: Path, *, level
     errors = np.array([found for known, found in table if known == in_mm])
     unit = "mm" if in_mm else "pixels"
     if len(errors) < FEWEST:
-        note = f"{len(errors)} validation images are too few to choose a level: it stays at {otherwise:g}"
+        lacking = f"; {lost} have no head at one level or another" if lost else ""
+        note = (f"{len(errors)} validation images are too few to choose a level, which takes {FEWEST}{lacking}: it "
+                f"stays at {otherwise:g}")
         return LevelChoice(level=otherwise, curve=(), n=len(errors), lost=lost, unit=unit, note=note)
     curve = tuple(LevelStep(level=level, df=float(column.mean()), median_df=float(np.median(column)),
                             adf=float(np.abs(column).mean())) for level, column in zip(levels, errors.T, strict=True))

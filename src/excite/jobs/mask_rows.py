@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from excite.data.row import Row
+from excite.deploy.bundle import BundleInfo
 from excite.deploy.runtime import Predictor
 from excite.errors import DataError
 from excite.jobs.mask_truth import Truth, spacing_of, truth_of
@@ -83,7 +84,7 @@ def looked_at(predictor: Predictor, rows: Sequence[Row], root: Path, *, batch_si
         inside = inside_of(one.probabilities, predictor.info.level)
         try:
             shape = (inside.shape[0], inside.shape[1])
-            truth = truth_of(row, root, shape, head=predictor.info.task == "heads")
+            truth = truth_of(row, root, shape, head=predictor.info.task == "heads", outline=rule_of(predictor.info))
         except DataError as fault:
             yield FailedPrediction(file=row.image, error=fault.message())
             continue
@@ -104,7 +105,7 @@ def measured(predictor: Predictor, rows: Sequence[Row], root: Path, units: Seque
         tolerance_px: Where the pixel size is not known.
         batch_size: Images that the network takes at once.
     """
-    found, remarks, fitted = Measured(), Counter[str](), 0
+    found, remarks, fitted, alike = Measured(), Counter[str](), 0, 0
     for done, one in enumerate(looked_at(predictor, rows, root, batch_size=batch_size)):
         (progress or silent()).step("evaluating", done + 1, len(rows))
         if isinstance(one, FailedPrediction):
@@ -114,6 +115,7 @@ def measured(predictor: Predictor, rows: Sequence[Row], root: Path, units: Seque
                                     tolerance_px=tolerance_px, where=one.row.image)
         head = head_of(one)
         fitted += head is not None and not one.truth.drawn
+        alike += one.truth.alike
         remarks.update(NUMBER.sub("several", note) for note in one.prediction.notes if not note.startswith(NO_SPACING))
         found.places.append(done)
         found.rows.append(MaskRow(
@@ -122,8 +124,19 @@ def measured(predictor: Predictor, rows: Sequence[Row], root: Path, units: Seque
     if fitted:
         found.notes.append(f"the true mask of {fitted} images is a region and no outline: its ellipse is fitted to "
                            "the region's edge, and a true circumference is that ellipse's")
+    if alike:
+        found.notes.append(f"the true masks of {alike} images look like outlines along an ellipse; none is filled: the "
+                           "network was trained on masks that are the structure itself (data.outlines: no)")
     found.notes += [f"{note} ({count} images)" for note, count in sorted(remarks.items())]
     return found
+
+
+def rule_of(info: BundleInfo) -> bool | None:
+    """Return how a network's truth is read: False where it was trained on what is drawn; None: each by its pixels.
+
+    A network of outlines draws what they enclose, which a table of regions says too; and a head is never a ring.
+    """
+    return False if info.task != "heads" and info.provenance.get("outlines") == "no" else None
 
 
 def head_of(one: Looked) -> HeadRow | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from excite.data.masks import outline_of, read_drawn, read_mask
+from excite.data.masks import covered, masks_of
 from excite.data.reading import read
 from excite.data.row import Row
 from excite.ellipse import Ellipse
@@ -24,14 +24,16 @@ class Truth:
         mask: Pixels of which half or more is covered, (H, W).
         ellipse: Of a head; None where the mask is empty, or where none was asked for.
         drawn: Whether the mask is an outline, so that the ellipse is the truth itself and not fitted to a region.
+        alike: Whether a mask looks like an outline and is taken for the structure all the same.
     """
 
     mask: NDArray[np.bool_]
     ellipse: Ellipse | None = None
     drawn: bool = False
+    alike: bool = False
 
 
-def truth_of(row: Row, root: Path, shape: tuple[int, int], *, head: bool) -> Truth:
+def truth_of(row: Row, root: Path, shape: tuple[int, int], *, head: bool, outline: bool | None = None) -> Truth:
     """Return the truth of a row: of an outline the ellipse through its centre line, of a region one fitted to it.
 
     Args:
@@ -39,20 +41,20 @@ def truth_of(row: Row, root: Path, shape: tuple[int, int], *, head: bool) -> Tru
         root: Folder that their paths start from.
         shape: Of the image, (H, W).
         head: Whether an ellipse is needed.
+        outline: True: its masks are outlines, False: regions; None: each by its pixels.
 
     Raises:
         DataError: no mask, one that cannot be used, or, for a head, a region that is no ellipse.
     """
-    if len(row.masks) == 1:
-        drawn = read_drawn(root / row.masks[0], shape)
-        ellipse = outline_of(drawn)
-        if ellipse is not None:
-            return Truth(mask=ellipse.coverage(shape) >= HALF, ellipse=ellipse if head else None, drawn=True)
-    covered = read_mask(row, root, shape)
-    mask = covered >= HALF
+    masks = masks_of(row, root, shape)
+    ellipse = masks[0].ellipse if len(masks) == 1 and outline is not False else None
+    if ellipse is not None:
+        return Truth(mask=ellipse.coverage(shape) >= HALF, ellipse=ellipse if head else None, drawn=True)
+    shares = covered(masks, shape, outline=outline)
+    mask = shares >= HALF
     if not head or not mask.any():
-        return Truth(mask=mask)
-    found = ellipse_of(covered, level=HALF)
+        return Truth(mask=mask, alike=outline is False and any(one.ellipse is not None for one in masks))
+    found = ellipse_of(shares, level=HALF)
     if found.ellipse is None:
         raise DataError("the true mask is no head", where=root / row.masks[0], why="; ".join(found.notes),
                         fix="mend the mask, or leave the row out")

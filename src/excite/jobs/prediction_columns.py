@@ -52,7 +52,7 @@ class ClassColumns:
 class HeadColumns:
     """Millimetres with 3 digits, the ellipse in pixels of the original image; empty where nothing can be said."""
 
-    header = ("mask", "hc_mm", "bpd_mm", "ofd_mm", "low_mm", "high_mm",
+    header = ("mask", "hc_mm", "bpd_mm", "ofd_mm", "low_mm", "high_mm", "spacing_mm",
               *(f"{name}_px" for name in Ellipse._fields[:4]), "angle_rad", "notes")
 
     def row(self, one: Prediction) -> list[str]:
@@ -60,6 +60,7 @@ class HeadColumns:
         assert isinstance(one, HeadPrediction)
         millimetres = (one.hc_mm, one.bpd_mm, one.ofd_mm, *(one.interval_mm or (None, None)))
         return [_path(one.mask), *("" if value is None else f"{value:.3f}" for value in millimetres),
+                " ".join(f"{one:g}" for one in one.spacing_mm or ()),
                 *(["" for _ in Ellipse._fields] if one.ellipse is None else (f"{value:.5f}" for value in one.ellipse)),
                 cell("; ".join(one.notes))]
 

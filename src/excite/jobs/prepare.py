@@ -12,11 +12,13 @@ from excite.data.cache import ImageCache
 from excite.data.fault import Fault
 from excite.data.layouts.hc18 import table_of
 from excite.data.manifest import Manifest, read_manifest
+from excite.data.orientation import turned_apart
 from excite.data.pictures import picture_findings
 from excite.data.preprocess import Preprocess
+from excite.data.sections import Outlines
 from excite.data.split import Split, leaks, make_split
 from excite.data.table import read_table
-from excite.data.targets import Target, read_targets
+from excite.data.targets import Target, Truths, read_targets
 from excite.engine.loader import Loader
 from excite.errors import DataError, UsageError
 from excite.jobs.kinds import Kind, heads_or_regions, kind_of, of_masks, with_defaults
@@ -26,6 +28,9 @@ from excite.progress import Progress, silent
 from excite.tasks.classification import ClassificationTask
 from excite.tasks.segmentation import SegmentationTask, loss_of
 from excite.weights.load import LoadReport
+
+FEW = 10          # images of a part below which its numbers say little
+FOR_INTERVAL = 9  # validation images without which there is no interval of 90 %
 
 
 @dataclass(kw_only=True)
@@ -106,17 +111,18 @@ def prepare(config: TrainConfig, *, model: nn.Module | None = None, progress: Pr
                              progress=progress)
     classes: tuple[str, ...] = ()
     labels: list[int] = []
-    targets: list[Target] = []
+    truths: Truths | None = None
     if of_masks(kind):
-        shapes = [(found.shape[1], found.shape[2]) for found in cache.fingerprints]
-        targets = read_targets(manifest.rows, manifest.root, shapes, preprocess.stored_shape, progress=progress)
-        kind, told = heads_or_regions(asked, kind, targets)
-        config, why = config.model_copy(update={"task": kind}), told or why
+        truths = _truths(config, kind, manifest, cache, preprocess, progress)
+        kind, told = heads_or_regions(asked, kind, truths.targets)
+        why, outlines = told or why, truths.outlines
+        config = config.model_copy(update={"task": kind, "data": config.data.model_copy(update={"outlines": outlines})})
         classes = config.data.classes or ("head" if kind == "heads" else "region",)
     else:
         _refuse_faults(manifest, cache)
         classes = _classes(manifest, config.data.classes)
         labels = [classes.index(row.label or "") for row in manifest.rows]
+    targets = truths.targets if truths else []
     split = make_split(manifest, config.split, cache.fingerprints)
     _refuse_empty_parts(split, manifest)
     preprocess = preprocess.fit(cache[index] for index in split.train)
@@ -128,16 +134,29 @@ def prepare(config: TrainConfig, *, model: nn.Module | None = None, progress: Pr
     counts = class_counts(labels, split.train, len(classes)) if labels else []
     reasons = {
         "table": "; ".join(manifest.notes) or "as it is",
-        "task": _task_told(kind, why, classes, targets),
+        "task": _task_told(kind, why, classes, truths),
         "network": reason,
         "size": f"{preprocess.height} x {preprocess.width}, {section.mode}; {why_normalised}",
         "split": f"{_sizes(split)} images by {split.unit_kind}; {'; '.join(split.notes) or 'no remarks'}",
         "imbalance": _imbalance_told(config, classes, counts) if labels else _areas_told(targets, split),
     }
+    if few := _few_told(kind, split):
+        reasons["few"] = few
+    if apart := turned_apart(manifest.rows, manifest.root) if truths else []:
+        reasons["orientation"] = "; ".join(fault.message for fault in apart)
     return Prepared(config=config, manifest=manifest, classes=classes, labels=labels, targets=targets, split=split,
                     leaks=leaks(manifest, split, cache.fingerprints), cache=cache, preprocess=preprocess, model=model,
                     model_record=record, weights=weights, task=_task(config, classes, counts), reasons=reasons,
                     licence=licence(file))
+
+
+def _few_told(kind: Kind, split: Split) -> str:
+    """Return what parts are too small for, a sentence each."""
+    small = [f"{len(rows)} in {part}" for part, rows in split.parts.items() if len(rows) < FEW]
+    told = [f"{', '.join(small)}: numbers of so few images say little"] if small else []
+    if kind == "heads" and len(split.val) < FOR_INTERVAL:
+        told.append(f"circumferences will have no interval: it takes {FOR_INTERVAL} validation images")
+    return "; ".join(told)
 
 
 def _task(config: TrainConfig, classes: tuple[str, ...], counts: list[int]) -> ClassificationTask | SegmentationTask:
@@ -148,13 +167,42 @@ def _task(config: TrainConfig, classes: tuple[str, ...], counts: list[int]) -> C
     return ClassificationTask(classes, config.loss, [1] * len(counts) if balanced else counts)
 
 
-def _task_told(kind: Kind, why: str, classes: tuple[str, ...], targets: list[Target]) -> str:
-    if kind == "classification":
+def _truths(config: TrainConfig, kind: Kind, manifest: Manifest, cache: ImageCache, preprocess: Preprocess,
+            progress: Progress) -> Truths:
+    """Return the truth of each row; of heads every mask is an outline, or none is."""
+    shapes = [(found.shape[1], found.shape[2]) for found in cache.fingerprints]
+
+    def read(outlines: Outlines) -> Truths:
+        return read_targets(manifest.rows, manifest.root, shapes, preprocess.stored_shape, outlines=outlines,
+                            progress=progress)
+
+    found = read(config.data.outlines)
+    if kind != "heads" or found.outlines == "yes" or not found.alike:
+        return found
+    if config.data.outlines == "no":
+        raise UsageError("data.outlines must be auto or yes for heads, got 'no'",
+                         why=f"{found.alike} masks look like outlines, and a head is no ring",
+                         fix="leave data.outlines out, or task: segmentation")
+    return read("yes")  # tells the masks that are none
+
+
+def _task_told(kind: Kind, why: str, classes: tuple[str, ...], truths: Truths | None) -> str:
+    if truths is None:
         return f"classification of {len(classes)} classes ({', '.join(classes)}): {why}"
-    kinds = Counter(target.kind for target in targets)
+    kinds = Counter(target.kind for target in truths.targets)
     masks = ", ".join(f"{count} {name}" for name, count in sorted(kinds.items()))
-    return (f"{kind} of {', '.join(classes)}: {why}; masks: {masks}"
-            + (", the truth of an outline is the ellipse through its centre line" if kinds["ellipse"] else ""))
+    return f"{kind} of {', '.join(classes)}: {why}; masks: {masks}{_outlines_told(truths)}"
+
+
+def _outlines_told(truths: Truths) -> str:
+    if truths.outlines == "yes":
+        return (", the truth of an outline is the ellipse through its centre line (data.outlines: yes; where the drawn "
+                "ring is itself the structure: --set data.outlines=no)")
+    if truths.alike:
+        return (f"; {truths.alike} of {len(truths.targets)} look like outlines along an ellipse and none is filled "
+                "(data.outlines: no; where masks are outlines, draw the others as such: --set data.outlines=yes names "
+                "them)")
+    return ""
 
 
 def _imbalance_told(config: TrainConfig, classes: tuple[str, ...], counts: list[int]) -> str:
@@ -165,6 +213,8 @@ def _imbalance_told(config: TrainConfig, classes: tuple[str, ...], counts: list[
 
 def _areas_told(targets: list[Target], split: Split) -> str:
     empty = sum(targets[row].kind == "empty" for row in split.train)
+    if not empty:
+        return "every training image has a mask that is not empty"
     return f"{empty} of {len(split.train)} training images have an empty mask: their Dice is not defined and left out"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from excite.config import dump_yaml
 from excite.deploy.bundle import BundleInfo
+from excite.deploy.decoding import SPACING
 from excite.deploy.runtime import Predictor
 from excite.deploy.ship import export_bundle
 from excite.engine.loop import Fit
@@ -34,8 +35,9 @@ def export_run(run: RunFolder, prepared: Prepared, fitted: Fit, cost: Cost, *, s
         provenance={
             "data": {"simulated": "not stated" if simulated is None else simulated,
                      **{f"{part} images": len(rows) for part, rows in split.parts.items()},
-                     "kept together": split.unit_kind, "remarks": "; ".join(split.notes)},
+                     **_spacings(prepared), "kept together": split.unit_kind, "remarks": "; ".join(split.notes)},
             "weights": {"start": loaded.text() if loaded else "random values", "licence": prepared.licence},
+            **({"outlines": config.data.outlines} if prepared.targets else {}),  # how the truth of masks is read
             "seed": config.seed, "best_epoch": fitted.best_epoch, "parameters": cost.parameters, "macs": cost.macs,
             "versions": versions(),
             # Enough to see that a picture of another table was trained on, and too little to be a picture.
@@ -43,6 +45,13 @@ def export_run(run: RunFolder, prepared: Prepared, fitted: Fit, cost: Cost, *, s
     export_bundle(prepared.model, run.path / files.BUNDLE, info=info, images=prepared.inputs(some),
                   files=[prepared.manifest.path(prepared.manifest.rows[row]) for row in some],
                   spacings=[prepared.manifest.rows[row].spacing for row in some], progress=progress)
+
+
+def _spacings(prepared: Prepared) -> dict[str, list[float]]:
+    """Return the smallest and the largest pixel of the training part, in mm, where any is known."""
+    rows = [prepared.manifest.rows[row] for row in prepared.split.train]
+    found = [one for row in rows for one in row.spacing or ()]
+    return {SPACING: [min(found), max(found)]} if found else {}
 
 
 def milliseconds(predictor: Predictor, prepared: Prepared) -> float:

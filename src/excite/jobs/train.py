@@ -145,8 +145,11 @@ def _fit(run: RunFolder, prepared: Prepared, config: TrainConfig, progress: Prog
 def _same_config(run: RunFolder, config: TrainConfig) -> TrainConfig:
     """Return the run's own config after checking that the asked one is the same."""
     stored = stored_config(run, TrainConfig).model_dump(mode="json")
-    if config.task == "auto" and stored["task"] != "auto":
+    if stored["task"] != "auto" and config.task in ("auto", stored["task"]):
         config = with_defaults(config, stored["task"])
+    if config.data.outlines == "auto":
+        settled = config.data.model_copy(update={"outlines": stored["data"]["outlines"]})
+        config = config.model_copy(update={"data": settled})
     asked = config.model_dump(mode="json")
     epochs = stored["loop"]["epochs"]
     budgeted = asked["loop"]["budget_minutes"] and stored["loop"]["budget_minutes"]

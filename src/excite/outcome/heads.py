@@ -22,6 +22,7 @@ class HeadPrediction:
         interval_mm: Lower and upper end around `hc_mm`, where it is known how far off such a number may be.
         ellipse: In pixels, whole coordinates at pixel centres; None where no head was found.
         notes: What has to be known to trust it, each a sentence.
+        spacing_mm: Millimetres a pixel, down and to the right or one number, by which it was measured.
         spread_mm: How far views of the image, levels of the map and the outline itself disagree on `hc_mm`.
         probabilities: Of the head, (H, W) in pixels of the original image, where they were asked for.
     """
@@ -34,6 +35,7 @@ class HeadPrediction:
     interval_mm: tuple[float, float] | None = None
     ellipse: Ellipse | None = None
     notes: tuple[str, ...] = ()
+    spacing_mm: tuple[float, ...] | None = None
     spread_mm: float | None = None
     probabilities: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
