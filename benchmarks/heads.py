@@ -28,14 +28,15 @@ from excite.progress import spoken
 
 SHOWN = ("adf_mm", "median_adf_mm", "df_mm", "head_hd_mm", "dice", "coverage", "width_mm")
 CONFIGS = Path(__file__).parents[1] / "configs"
-FULL = {"separable": False, "finest": 1}  # the published decoder
+STRIDE2 = {"finest": 2, "up": "transposed"}  # a decoder of twice the side
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {  # config, what differs from it
     "ours":            ("heads.yaml", {}),                                            # `excite train HC18_FOLDER`
-    "published":       ("hc18.yaml",  {}),                                            # network and recipe
-    "published_net":   ("heads.yaml", FULL | {"atrous_rates": (6, 12, 18), "min_hidden": 1}),  # by our recipe
-    "published_rates": ("heads.yaml", {"atrous_rates": (6, 12, 18)}),
+    "stride2":         ("heads.yaml", STRIDE2),
+    "published_rates": ("heads.yaml", STRIDE2 | {"atrous_rates": (6, 12, 18)}),
     "stride16":        ("heads.yaml", {"output_stride": 16, "atrous_rates": (4, 8, 12)}),
-    "fast":            ("heads.yaml", {"finest": 4, "up": "linear"}),
+    "published":       ("hc18.yaml",  {}),                                            # network and recipe
+    "published_net":   ("heads.yaml", {"separable": False, "finest": 1, "up": "transposed",  # by our recipe
+                                       "atrous_rates": (6, 12, 18), "min_hidden": 1}),
     "peer":            ("heads.yaml", {}),
 }
 MEAN, STD = 0.449, 0.226  # of ImageNet's three channels

@@ -22,7 +22,7 @@ OF_MASKS: Mapping[str, Any] = {
 # What works for a head on a frozen trunk.
 OF_HEAD: Mapping[str, Any] = {"loop.epochs": 200, "loop.batch_size": 128, "optim.lr": 3e-3}
 OF_UNET: Mapping[str, Any] = {"grey_stem": "sum", "normalisation": "folded", "atrous_rates": (2, 4, 6),
-                              "min_hidden": 4, "finest": 2, "separable": True}
+                              "min_hidden": 4, "finest": 4, "separable": True, "up": "linear"}
 
 
 def of_masks(kind: Kind) -> bool:
