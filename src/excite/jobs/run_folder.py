@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from excite.config import differences
-from excite.errors import EnvironmentFault, UsageError
+from excite.errors import EnvironmentFault, ExciteError, Interrupted, UsageError
 
 CONFIG, ENVIRONMENT, HASHES, LOG = "config.yaml", "environment.json", "hashes.json", "log.jsonl"
 SPLIT, MANIFEST, EVALUATION, REPORT, BUNDLE = "split.json", "manifest.csv", "evaluation.json", "report.html", "bundle"
@@ -61,7 +61,7 @@ class RunFolder:
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
         """Give the path of a file that another part writes, its faults told as this folder's."""
-        with self._written(self.path / name):
+        with written(self.path / name):
             yield self.path / name
 
     def close(self) -> None:
@@ -79,11 +79,11 @@ class RunFolder:
     def write(self, name: str, text: str) -> Path:
         """Write a file whole or not at all."""
         file, aside = self.path / name, self.path / f".{name}.tmp"
-        with self._written(file), aside.open("w", encoding="utf-8", newline="\n") as stream:
+        with written(file), aside.open("w", encoding="utf-8", newline="\n") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
-        with self._written(file):
+        with written(file):
             aside.replace(file)
         return file
 
@@ -116,24 +116,12 @@ class RunFolder:
         line = json.dumps(event, ensure_ascii=False, allow_nan=False)
         file = self.path / LOG
         cut = file.exists() and file.stat().st_size > 0 and not file.read_bytes().endswith(b"\n")
-        with self._written(file), file.open("a", encoding="utf-8") as stream:
+        with written(file), file.open("a", encoding="utf-8") as stream:
             stream.write(("\n" if cut else "") + line + "\n")
 
     def events(self) -> list[dict[str, Any]]:
         """Return the log's events; a line cut by a kill is left out, and of an epoch logged twice the last counts."""
         return read_events(self.path / LOG)
-
-    @contextmanager
-    def _written(self, file: Path) -> Iterator[None]:
-        """Turn what goes wrong while a file is written into one clear error."""
-        try:
-            yield
-        except OSError as fault:
-            full = fault.errno == errno.ENOSPC
-            raise EnvironmentFault("disk full" if full else "a file of the run cannot be written", where=file,
-                                   why=fault.strerror or str(fault),
-                                   fix="make room, then the same command goes on" if full else
-                                   "choose another folder with --out") from None
 
     def _acquire(self) -> None:
         lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -155,6 +143,38 @@ def is_unfinished(folder: Path) -> bool:
     folder = folder.resolve()
     run = folder.parent if folder.name == BUNDLE else folder
     return (run / CONFIG).is_file() and not (run / REPORT).is_file()
+
+
+@contextmanager
+def written(file: Path, *, what: str = "a file of the run", again: str = "the same command",
+            otherwise: str = "choose another folder with --out") -> Iterator[None]:
+    """Turn what goes wrong while something is written into one clear error.
+
+    Args:
+        what: Is written.
+        again: Goes on, once there is room.
+        otherwise: What to do where it is not the room that lacks.
+    """
+    try:
+        yield
+    except OSError as fault:
+        full = fault.errno == errno.ENOSPC
+        raise EnvironmentFault("disk full" if full else f"{what} cannot be written", where=file,
+                               why=fault.strerror or str(fault),
+                               fix=f"make room, then {again} goes on" if full else otherwise) from None
+
+
+@contextmanager
+def ending_logged(run: RunFolder) -> Iterator[None]:
+    """Log that a training was stopped, or that it failed and why."""
+    try:
+        yield
+    except Interrupted:
+        run.log({"event": "stop"})
+        raise
+    except ExciteError as fault:
+        run.log({"event": "failed", "text": fault.message()})
+        raise
 
 
 def read_events(file: Path) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ tile tile-N.json with the sha256 of its values. A process computes a tile while 
 a killed one lets go of. The same plan gives the same bytes on the same kind of processor, whoever computes which tile.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -13,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from excite.config import differences
-from excite.errors import EnvironmentFault, UsageError
-from excite.jobs.run_folder import lock_file
+from excite.errors import UsageError
+from excite.jobs.run_folder import lock_file, written
 from excite.machine import usable_cores
 from excite.models.measure import using_threads
 from excite.models.scene_prediction import TILE, Cube, Method, TiledScene
@@ -33,6 +33,7 @@ from excite.tiling import Border, Tile
 
 PLAN, LABELS, PROBABILITIES = "plan.json", "labels.npy", "probabilities.npy"
 WAIT = 0.2  # seconds between two looks at tiles that others compute
+_writing = partial(written, what="the prediction", again="the same call", otherwise="name another folder")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -209,15 +210,3 @@ def _claim(file: Path) -> Iterator[bool]:
             file.unlink()
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Turn what goes wrong with files into one clear error."""
-    try:
-        yield
-    except OSError as fault:
-        full = fault.errno == errno.ENOSPC
-        raise EnvironmentFault("disk full" if full else "the prediction cannot be written", where=folder,
-                               why=fault.strerror or str(fault),
-                               fix="make room, then the same call goes on" if full else "name another folder") from None

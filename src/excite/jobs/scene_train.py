@@ -10,11 +10,10 @@ from excite.data.scenes.scene import Scene
 from excite.data.scenes.split import SceneSplit
 from excite.engine.loop import Fit, fit
 from excite.engine.signals import StopFlag
-from excite.errors import ExciteError, Interrupted
 from excite.jobs import run_folder as files
 from excite.jobs.environment import environment
 from excite.jobs.resuming import refuse_other_config, refuse_other_environment, stored_config
-from excite.jobs.run_folder import RunFolder
+from excite.jobs.run_folder import RunFolder, ending_logged
 from excite.jobs.scene_baselines import Baseline
 from excite.jobs.scene_finish import finish_scene
 from excite.jobs.scene_prepare import PreparedScene, prepare_scene
@@ -110,14 +109,7 @@ def _begin(run: RunFolder, prepared: PreparedScene, threads: int, progress: Prog
 
 def _fit(run: RunFolder, prepared: PreparedScene, progress: Progress) -> Fit:
     config = prepared.config
-    with StopFlag() as stop:
-        try:
-            return fit(prepared.model, prepared.task, prepared.batches("train", train=True), prepared.batches("val"),
-                       optim=config.optim, schedule=config.schedule, loop=config.loop, seed=config.seed,
-                       folder=run.path, log=run.log, progress=progress, stop=stop)
-        except Interrupted:
-            run.log({"event": "stop"})
-            raise
-        except ExciteError as fault:
-            run.log({"event": "failed", "text": fault.message()})
-            raise
+    with StopFlag() as stop, ending_logged(run):
+        return fit(prepared.model, prepared.task, prepared.batches("train", train=True), prepared.batches("val"),
+                   optim=config.optim, schedule=config.schedule, loop=config.loop, seed=config.seed, folder=run.path,
+                   log=run.log, progress=progress, stop=stop)

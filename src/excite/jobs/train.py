@@ -12,7 +12,6 @@ from excite.data.split import Split
 from excite.data.targets import mask_contents
 from excite.engine.loop import Fit, fit
 from excite.engine.signals import StopFlag
-from excite.errors import ExciteError, Interrupted
 from excite.jobs import frozen_features
 from excite.jobs import run_folder as files
 from excite.jobs.environment import environment
@@ -21,7 +20,7 @@ from excite.jobs.finish import finish
 from excite.jobs.kinds import with_defaults
 from excite.jobs.prepare import Prepared, is_simulated, prepare
 from excite.jobs.resuming import refuse_other_config, refuse_other_environment, stored_config
-from excite.jobs.run_folder import RunFolder
+from excite.jobs.run_folder import RunFolder, ending_logged
 from excite.jobs.sections import TrainConfig
 from excite.machine import usable_cores
 from excite.metrics.evaluation import Evaluation
@@ -127,19 +126,12 @@ def _begin(run: RunFolder, prepared: Prepared, threads: int, progress: Progress)
 
 
 def _fit(run: RunFolder, prepared: Prepared, config: TrainConfig, progress: Progress) -> Fit:
-    with StopFlag() as stop:
-        try:
-            if config.loop.frozen_features:
-                return frozen_features.fit_head(run, prepared, progress=progress, stop=stop)
-            return fit(prepared.model, prepared.task, prepared.loader("train", train=True), prepared.loader("val"),
-                       optim=config.optim, schedule=config.schedule, loop=config.loop, seed=config.seed,
-                       folder=run.path, log=run.log, progress=progress, stop=stop)
-        except Interrupted:
-            run.log({"event": "stop"})
-            raise
-        except ExciteError as fault:
-            run.log({"event": "failed", "text": fault.message()})
-            raise
+    with StopFlag() as stop, ending_logged(run):
+        if config.loop.frozen_features:
+            return frozen_features.fit_head(run, prepared, progress=progress, stop=stop)
+        return fit(prepared.model, prepared.task, prepared.loader("train", train=True), prepared.loader("val"),
+                   optim=config.optim, schedule=config.schedule, loop=config.loop, seed=config.seed, folder=run.path,
+                   log=run.log, progress=progress, stop=stop)
 
 
 def _same_config(run: RunFolder, config: TrainConfig) -> TrainConfig:
