@@ -2,9 +2,11 @@
 
     python benchmarks/scenes.py CUBE ... --out results.jsonl [--seeds 5]
 
-Every cube is split twice: at random within each class (10 % to train, 10 % to validate) and by blocks with a guard, so
-that no test pixel lies in a training window. Each seed draws its own split and its own weights. The networks train by
-the parts of `excite train CUBE`; what is done is in the file of results, so the same command goes on where it stopped.
+Every cube is split three times: at random within each class (10 % to train, 10 % to validate); by blocks with a guard,
+so that no test pixel lies in a training window; and by the same blocks with no more training pixels of a class than the
+random split has ("few"), so that the two differ in the leak alone. Each seed draws its own split and its own weights.
+The networks train by the parts of `excite train CUBE`; what is done is in the file of results, so the same command goes
+on where it stopped.
 """
 
 import argparse
@@ -18,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from excite.data.scenes.split import CODES
 from excite.engine.loop import fit
 from excite.jobs.scene_baselines import METHODS, measured
 from excite.jobs.scene_prepare import PreparedScene, prepare_scene
@@ -25,8 +28,10 @@ from excite.jobs.scene_repeats import spread
 from excite.jobs.scene_sections import SceneConfig
 
 WINDOW = 11
-SPLITS: dict[str, dict[str, Any]] = {"random": {"kind": "random", "train": 0.1, "val": 0.1}, "block": {"kind": "block"}}
-EPOCHS = {"random": 40, "block": 15}  # a block split trains on six times the pixels
+RANDOM = 0.1
+SPLITS: dict[str, dict[str, Any]] = {"random": {"kind": "random", "train": RANDOM, "val": RANDOM},
+                                     "block": {"kind": "block"}, "block, few": {"kind": "block"}}
+EPOCHS = {"random": 40, "block": 15, "block, few": 40}  # a block split trains on six times the pixels
 NETWORKS: dict[str, dict[str, Any]] = {"hybridsn": {}, "hybridsn + se": {"attention": "se"}}
 TOLD = ("accuracy", "balanced_accuracy", "kappa")
 TITLES = {"accuracy": "OA", "balanced_accuracy": "AA", "kappa": "kappa"}
@@ -37,6 +42,24 @@ def config_of(cube: Path, split: str, network: str, seed: int) -> SceneConfig:
     return SceneConfig.model_validate({
         "scene": {"cube": cube}, "window": WINDOW, "split": SPLITS[split] | {"seed": 345 + seed}, "seed": 42 + seed,
         "model": NETWORKS.get(network, {}), "loop": {"epochs": EPOCHS[split], "threads": torch.get_num_threads()}})
+
+
+def prepared_for(config: SceneConfig, folder: Path, *, few: bool) -> PreparedScene:
+    """Return the scene; where `few`, with a random tenth of each class's labelled pixels of its training blocks."""
+    prepared = prepare_scene(config)
+    if not few:
+        return prepared
+    parts, values = prepared.split.parts.copy(), prepared.scene.labels.values
+    for label in np.unique(values[values > 0]).tolist():
+        inside = np.flatnonzero((parts == CODES["train"]) & (values == label))
+        kept = max(1, round(RANDOM * np.count_nonzero(values == label)))
+        parts.flat[np.random.default_rng([config.seed, label]).permutation(inside)[kept:]] = 0
+    maps = {}
+    for part, code in CODES.items():
+        maps[f"{part}_map"] = folder / f"{part}.npy"
+        np.save(maps[f"{part}_map"], (parts == code).astype(np.uint8))
+    split = config.split.model_copy(update={"kind": "given", **maps})
+    return prepare_scene(config.model_copy(update={"split": split}))
 
 
 def answers(prepared: PreparedScene) -> np.ndarray:
@@ -55,8 +78,9 @@ def answers(prepared: PreparedScene) -> np.ndarray:
 def result(cube: Path, split: str, network: str, seed: int) -> dict[str, Any]:
     """Return the numbers of one training, or of the SVM."""
     began = time.perf_counter()
-    prepared = prepare_scene(config_of(cube, split, network, seed))
-    predicted = METHODS["svm"](prepared, Path()) if network == "svm" else answers(prepared)
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = prepared_for(config_of(cube, split, network, seed), Path(folder), few=split.endswith("few"))
+        predicted = METHODS["svm"](prepared, Path()) if network == "svm" else answers(prepared)
     metrics = measured(prepared, predicted)
     return {"cube": cube.stem, "split": split, "network": network, "seed": seed,
             "seconds": round(time.perf_counter() - began, 1), "train": int(sum(prepared.split.counts["train"])),

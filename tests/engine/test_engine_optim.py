@@ -89,8 +89,8 @@ def test_steps_are_torchs_own(name: str) -> None:
     model, plain = Net(), Net()
     moved(model, OptimSection(name=name, lr=0.01, weight_decay=0), 5)
     optimiser = {"sgd": lambda p: torch.optim.SGD(p, 0.01, momentum=0.9),
-                 "adam": lambda p: torch.optim.Adam(p, 0.01),
-                 "adamw": lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0)}[name](plain.parameters())
+                 "adam": lambda p: torch.optim.Adam(p, 0.01, fused=True),
+                 "adamw": lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0, fused=True)}[name](plain.parameters())
     for step in range(5):
         torch.manual_seed(step)
         plain(torch.randn(4, 2, 6, 6)).square().sum().backward()
@@ -98,3 +98,23 @@ def test_steps_are_torchs_own(name: str) -> None:
         optimiser.zero_grad()
     for a, b in zip(model.parameters(), plain.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_fused_steps_are_those_of_the_plain_ones_in_every_memory_layout(layout: torch.memory_format) -> None:
+    model = Net(norm=False).to(memory_format=layout)
+    plain = Net(norm=False)
+    plain.load_state_dict(model.state_dict())
+    section = OptimSection(name="adamw", lr=0.01)
+    ours = build_optimiser(model, section)
+    theirs = torch.optim.AdamW([{key: group[key] for key in ("params", "lr", "weight_decay")}
+                                for group in build_optimiser(plain, section).param_groups], fused=False)
+    for step in range(10):
+        images = torch.randn(4, 2, 6, 6, generator=torch.Generator().manual_seed(step))
+        for network, optimiser in ((model, ours), (plain, theirs)):
+            torch.manual_seed(step)
+            network(images.contiguous(memory_format=layout) if network is model else images).square().sum().backward()
+            optimiser.step()
+            optimiser.zero_grad()
+    for a, b in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)

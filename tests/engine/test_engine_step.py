@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from excite.engine.state import arrange
+from excite.engine.sections import LoopSection
+from excite.engine.state import arrange, prefers_last
 from excite.engine.step import place
+from excite.models.classifier import create_model
 
 
 def placed(images: torch.Tensor, *, channels_last: bool) -> torch.Tensor:
@@ -44,3 +46,10 @@ def test_the_maps_of_a_network_of_grey_images_have_the_layout() -> None:
 def test_features_without_an_image_layout_stay_as_they_are() -> None:
     vectors = torch.rand(4, 9)
     assert torch.equal(placed(vectors, channels_last=True), vectors)
+
+
+def test_the_layout_is_the_configs_or_else_the_networks_own() -> None:
+    network = create_model("hybridsn", in_channels=15, window=11, num_classes=3)
+    plain = nn.Conv2d(3, 4, 3)
+    assert not prefers_last(network, LoopSection()) and prefers_last(network, LoopSection(channels_last=True))
+    assert prefers_last(plain, LoopSection()) and not prefers_last(plain, LoopSection(channels_last=False))

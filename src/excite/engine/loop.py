@@ -18,7 +18,7 @@ from excite.engine.memory import keep_freed_memory
 from excite.engine.precision import Choice, choose
 from excite.engine.sections import LoopSection, OptimSection, ScheduleSection
 from excite.engine.signals import StopFlag
-from excite.engine.state import Setup, Training, arrange
+from excite.engine.state import Setup, Training, arrange, prefers_last
 from excite.engine.step import check_finite, place, take_step
 from excite.errors import DataError, Interrupted
 from excite.machine import usable_cores
@@ -61,6 +61,7 @@ def fit(model: nn.Module, task: Task, train: Batches, val: Batches, *, optim: Op
         EnvironmentFault: the disk is full, or the folder cannot be written.
         Interrupted: `stop` rose; the state is saved.
     """
+    loop = loop.model_copy(update={"channels_last": prefers_last(model, loop)})
     setup = Setup(task=task, train=train, val=val, optim=optim, schedule=schedule, loop=loop, seed=seed,
                   folder=folder / "checkpoints", log=log, progress=progress or silent(), stop=stop or StopFlag(),
                   device=device)

@@ -26,7 +26,7 @@ def build_optimiser(model: nn.Module, section: OptimSection) -> Optimizer:
                                "weight_decay": section.weight_decay if decay else 0.0})
     if section.name == "sgd":
         return torch.optim.SGD(groups, lr=section.lr, momentum=section.momentum)
-    return (torch.optim.Adam if section.name == "adam" else torch.optim.AdamW)(groups, lr=section.lr)
+    return (torch.optim.Adam if section.name == "adam" else torch.optim.AdamW)(groups, lr=section.lr, fused=True)
 
 
 def decays(parameter: Tensor, part: str) -> bool:

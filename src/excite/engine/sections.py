@@ -41,7 +41,7 @@ class LoopSection(Section):
     accumulate: Positive = 1       # batches a step
     sampler: Literal["shuffle", "balanced"] = "shuffle"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where measured faster
-    channels_last: bool = True
+    channels_last: bool | None = None  # in memory; None: as the network is faster
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.98    # decay of the averaged weights; 0: off
     early_stopping: Positive | None = None             # epochs without a better validation value
     monitor: Literal["loss", "balanced_accuracy", "macro_auroc", "dice", "iou"] = "loss"

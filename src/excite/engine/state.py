@@ -86,12 +86,12 @@ class Training:
     """A network with its optimiser, its average, its best weights and its position.
 
     Args:
-        model: The network; moved to `device`, its memory channels-last where the loop says so.
+        model: The network; moved to `device`, its memory as `prefers_last` says.
         device: Where it is trained.
     """
 
     def __init__(self, model: nn.Module, *, optim: OptimSection, loop: LoopSection, device: str) -> None:
-        self.model = arrange(model.to(device), channels_last=loop.channels_last)
+        self.model = arrange(model.to(device), channels_last=prefers_last(model, loop))
         self.optimiser = build_optimiser(model, optim)
         self.trunk = Trunk(model)
         self.ema = Ema(model, decay=loop.ema) if loop.ema else None
@@ -140,6 +140,11 @@ class Training:
                 value.copy_(parts["ema"][name])
         self.best = {name: torch.empty_like(own[name]).copy_(value) for name, value in parts["best"].items()}
         import_state(self.optimiser, self.model, parts["optimiser"])
+
+
+def prefers_last(model: nn.Module, loop: LoopSection) -> bool:
+    """Return whether channels come last in memory: as the loop says, or else the network, or else yes."""
+    return bool(getattr(model, "channels_last", True)) if loop.channels_last is None else loop.channels_last
 
 
 def arrange(model: nn.Module, *, channels_last: bool) -> nn.Module:

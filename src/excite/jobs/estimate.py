@@ -9,6 +9,7 @@ import torch
 from excite.engine.loop import machine_threads
 from excite.engine.optim import build_optimiser
 from excite.engine.precision import autocast, choose
+from excite.engine.state import prefers_last
 from excite.errors import UsageError
 from excite.jobs import frozen_features
 from excite.jobs.prepare import Prepared, prepare
@@ -62,7 +63,7 @@ def epoch_seconds(prepared: Prepared) -> float:
     loop = prepared.config.loop
     machine_threads(loop)
     model = deepcopy(prepared.model)
-    if loop.channels_last:
+    if prefers_last(model, loop):
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     train, val = prepared.loader("train", train=True), prepared.loader("val")
     batches = iter(train.batches(0))

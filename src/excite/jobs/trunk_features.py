@@ -16,6 +16,7 @@ from excite.data.sections import AugmentSection
 from excite.deploy.export import evaluating
 from excite.engine.loader import Batch, Loader
 from excite.engine.signals import StopFlag
+from excite.engine.state import prefers_last
 from excite.errors import Interrupted, ModelError, UsageError
 from excite.jobs.feature_cache import FeatureCache, digest
 from excite.jobs.prepare import Prepared
@@ -74,7 +75,7 @@ class TrunkFeatures:
         """Return the vectors, by the runtimes of `record` where a run has begun."""
         prepared, shape = self.prepared, self.prepared.shape
         with TrunkRuntimes(prepared.model, shape=shape, threads=self.threads,
-                           channels_last=prepared.config.loop.channels_last) as runtimes:
+                           channels_last=prefers_last(prepared.model, prepared.config.loop)) as runtimes:
             self._refuse_more_than_its_parts()
             probes = {one: self._probe(runtimes, one) for one in self.wanted}
             found, told = {}, ""
@@ -197,8 +198,9 @@ class TrunkFeatures:
         drawn = {**prepared.config.augment.model_dump(mode="json"), "seed": prepared.config.seed, "epoch": one.view,
                  "rows": list(map(int, rows))}
         return {"excite": __version__, "runtime": runtime, "trunk": self.trunk, "threads": self.threads,
-                "channels_last": prepared.config.loop.channels_last, "stored": prepared.preprocess.stored_key,
-                "preprocess": prepared.preprocess.to_json(), "images": [prepared.cache.contents[row] for row in rows],
+                "channels_last": prefers_last(prepared.model, prepared.config.loop),
+                "stored": prepared.preprocess.stored_key, "preprocess": prepared.preprocess.to_json(),
+                "images": [prepared.cache.contents[row] for row in rows],
                 "change": drawn if change == "drawn" else change}
 
 
