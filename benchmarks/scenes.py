@@ -22,10 +22,10 @@ import torch
 
 from excite.data.scenes.split import CODES
 from excite.engine.loop import fit
-from excite.jobs.scene_baselines import METHODS, measured
-from excite.jobs.scene_prepare import PreparedScene, prepare_scene
-from excite.jobs.scene_repeats import spread
-from excite.jobs.scene_sections import SceneConfig
+from excite.jobs.scenes.baselines import METHODS, measured
+from excite.jobs.scenes.prepare import PreparedScene, prepare_scene
+from excite.jobs.scenes.repeats import spread
+from excite.jobs.scenes.sections import SceneConfig
 
 WINDOW = 11
 RANDOM = 0.1

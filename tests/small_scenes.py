@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from excite.config import load_config
 from excite.data.phantom.hyperspectral import simulate_scene
-from excite.jobs.scene_sections import SceneConfig
+from excite.jobs.scenes.sections import SceneConfig
 
 WINDOW = 9
 SETTINGS: dict[str, object] = {

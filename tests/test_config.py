@@ -8,7 +8,7 @@ import yaml
 from excite.config import differences, dump_yaml, load_config
 from excite.errors import UsageError
 from excite.jobs.kinds import with_defaults
-from excite.jobs.scene_sections import SceneConfig
+from excite.jobs.scenes.sections import SceneConfig
 from excite.jobs.sections import TrainConfig
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))

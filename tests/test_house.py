@@ -37,7 +37,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": BASE | {"data", "attention", "models", "weights", "deploy", "jobs", "outcome"},
 }
 WITHOUT_TORCH = ("config", "data", "outcome", "metrics", "deploy.runtime", "deploy.bundle", "deploy.scene_predictor",
-                 "report", "jobs.predict", "jobs.scene_predict", "jobs.evaluate", "cli.main")
+                 "report", "jobs.predict", "jobs.scenes.predict", "jobs.evaluate", "jobs.scenes.evaluate",
+                 "cli.main")
 
 
 def imports(file: Path) -> set[str]:

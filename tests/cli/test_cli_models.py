@@ -62,6 +62,18 @@ def test_one_network_is_timed_and_the_machine_said():
     assert "measuring the time" in done.stderr and "next: excite train TABLE --model mobilenet_v3_small" in done.stderr
 
 
+@pytest.mark.parametrize(("more", "command"), [
+    ((), "--window 25 --set reduction.components=30"),
+    (("--channels", "15", "--option", "window=11", "--option", "dropout=0.2", "--attention", "se"),
+     "--window 11 --set reduction.components=15 --attention se --set model.options.dropout=0.2")])
+def test_the_network_for_scenes_is_counted_as_published_and_trained_on_a_cube(more, command):
+    done = excite("hybridsn", "--no-time", *more)
+    rows = {line.split()[0]: line.split() for line in done.stdout.splitlines() if line.strip()}
+    if not more:
+        assert rows["all"][1:] == ["5,122,176", "247,683,392", "100.0"] and "arXiv:1902.06701, table I" in done.stdout
+    assert done.stderr.strip() == f"next: excite train CUBE --model hybridsn {command}"
+
+
 def test_one_network_as_json_has_attention_options_and_three_dimensions():
     done = excite("mobilenet_v2", "--size", "4x32x32", "--attention", "se@2,3:position=pre", "--option", "width=0.5",
                   "--no-time", "--json")

@@ -1,6 +1,7 @@
-"""`excite train CUBE` and `excite predict RUN CUBE`: what they print, write and refuse, and their exit codes."""
+"""The verbs on hyperspectral cubes as a user types them: what they print, write and refuse, and their exit codes."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import pytest
 
 from bundles import linear_bundle
 from excite.cli.main import main
-from excite.cli.scenes import is_for_scenes, is_scene_bundle
+from excite.cli.scenes import is_for_scenes, task_of
+from excite.data.scenes.envi import read_envi
 from excite.data.scenes.label_files import read_labels
 from excite.deploy.scene_predictor import ScenePredictor
-from excite.jobs.scene_finish import LABELS
+from excite.jobs.scenes.finish import LABELS
 from small_scenes import small_scene
 
 pytestmark = pytest.mark.slow
@@ -69,7 +71,9 @@ def test_a_cube_is_mapped(folder: Path, excite: Excite, tmp_path: Path) -> None:
     classes = ScenePredictor(folder / "run").info.classes
     told = ", ".join(f"{name} {(expected == place + 1).sum():,}" for place, name in enumerate(classes))
     assert out.startswith(f"{folder / 'scene' / 'cube.hdr'}: {told} pixels, ")
-    assert f"written: {tmp_path / 'map.hdr'}" in err
+    assert f"written: {tmp_path / 'map.hdr'}" in err and "WARNING" not in err
+    cube = folder / "scene" / "cube.hdr"
+    assert f"next: excite evaluate {folder / 'run'} --data {cube} --labels LABELS" in err
 
 
 def test_several_cubes_are_lines_of_json_and_one_that_fails_does_not_stop_the_rest(folder: Path, excite: Excite,
@@ -81,6 +85,7 @@ def test_several_cubes_are_lines_of_json_and_one_that_fails_does_not_stop_the_re
     assert code == 3 and [line["file"] for line in lines] == [str(one) for one in cubes]
     assert "the network was trained on 24 bands, the cube has 3" in lines[1]["error"]
     assert [sum(lines[place]["pixels"].values()) for place in (0, 2)] == [40 * 44, 20 * 44]
+    assert all(lines[place]["notes"] == [] for place in (0, 2))
     assert "1 of 3 cubes could not be used" in err
     code, out, err = excite("predict", folder / "run", cubes[1])
     assert (code, out) == (3, "") and "the cube has 3" in err and "narrow.npy" in err
@@ -102,7 +107,28 @@ def test_several_cubes_are_lines_of_json_and_one_that_fails_does_not_stop_the_re
     (("train", "--config", "scene.yaml"), 2, "no cube is given"),
     (("predict", "run", "scene/cube.hdr", "--masks", "m"), 2, "--masks must be left out here: for images only"),
     (("predict", "run", "scene/cube.hdr", "--batch-size", "4"), 2, "--batch-size must be left out here: for images"),
-    (("predict", "run", "scene/cube.hdr", "other/cube.hdr", "--out", "m.png"), 2, "--out must be for one cube, got 2"),
+    (("predict", "run", "scene/cube.hdr", "other/cube.hdr", "--out", "m.png"), 2, "--out must be a folder for several"),
+    (("predict", "run", "scene", "--confidence", "m.npy"), 2, "--confidence must be a folder for several cubes, got m"),
+    (("predict", "run", "scene/cube.hdr", "scene/cube.img", "--out", "maps"), 2, "two cubes would have the same map"),
+    (("predict", "run", "run/checkpoints"), 3, "the folder holds no cube"),
+    (("predict", "run", "scene/cube.hdr", "--white", "w.npy"), 2, "--white and --dark must be given together"),
+    (("predict", "run", "scene/cube.hdr", "--drop-bands", "4-2"), 2, "--drop-bands must be numbers and runs of them"),
+    (("predict", "run", "scene/cube.hdr", "--no-data", "none"), 2, "--no-data must be a number or nan, got 'none'"),
+    (("predict", "run", "scene/cube.hdr", "--variable", "x"), 2, "variable 'x' cannot be chosen"),
+    (("predict", "images", "a.png", "--confidence", "c.npy"), 2, "--confidence must be left out here: for hyper"),
+    (("predict", "images", "a.png", "--white", "w", "--no-data", "0"), 2, "--no-data, --white must be left out here"),
+    (("predict", "gone", "a.npy", "--confidence", "c.npy"), 4, "the bundle does not exist"),
+    (("evaluate", "run", "--views", "one", "--tolerance", "1"), 2, "--views, --tolerance must be left out here: for i"),
+    (("evaluate", "run", "--patient-col", "p"), 2, "--patient-col must be left out here: for images only"),
+    (("evaluate", "run", "--labels", "x", "--drop-bands", "0"), 2, "--labels, --drop-bands must be left out here: for "
+                                                                    "--data only"),
+    (("evaluate", "run/bundle"), 2, "a bundle has no scene of its own"),
+    (("evaluate", "run", "--split", "all"), 2, "split must be train, val, test, got 'all'"),
+    (("evaluate", "run/bundle", "--data", "other", "--maps"), 2, "maps must have a folder"),
+    (("evaluate", "run/bundle", "--data", "other/cube.hdr", "--labels", "other/cube_labels.hdr", "--classes", "a,b,c"),
+     3, "labels that the network does not know: 'a'"),
+    (("evaluate", "images", "--maps", "--block", "4"), 2, "--block, --maps must be left out here: for hyperspectral"),
+    (("export", "run/bundle", "--out", "run"), 2, "the folder holds other files and no bundle"),
     (("predict", "run", "scene/cube.hdr", "--out", "m.csv"), 2, "a label map must end in .png, .npy, .mat, .hdr"),
     (("predict", "run", "gone.hdr"), 3, "the file does not exist"),
     (("predict", "run", "scene/cube.hdr", "--out", "scene/cube.hdr"), 2, "the cube would be overwritten"),
@@ -113,6 +139,8 @@ def test_what_cannot_be_is_one_message_and_its_exit_code(folder: Path, excite: E
     Path("table.csv").write_text("image,label\na.png,x\n", encoding="utf-8")
     Path("images.yaml").write_text("data: {}\n", encoding="utf-8")
     Path("scene.yaml").write_text("task: scene\n", encoding="utf-8")
+    if not Path("images").exists():
+        linear_bundle(Path("images"))
     found, out, err = excite(*arguments)
     assert found == code and message in err and not out, err
     assert "Traceback" not in err and not Path("runs").exists()
@@ -130,8 +158,80 @@ def test_what_a_training_is_for_is_told_by_its_file_or_config(folder: Path, tmp_
 
 
 def test_a_bundle_is_for_scenes_or_it_is_left_to_who_opens_it(folder: Path, tmp_path: Path) -> None:
-    assert is_scene_bundle(folder / "run") and is_scene_bundle(folder / "run" / "bundle")
-    assert not is_scene_bundle(linear_bundle(tmp_path / "images")) and not is_scene_bundle(tmp_path / "gone")
+    assert task_of(folder / "run") == task_of(folder / "run" / "bundle") == "scene"
+    assert task_of(linear_bundle(tmp_path / "images")) == "classification" and task_of(tmp_path / "gone") is None
+
+
+def test_a_folder_of_cubes_is_mapped_into_a_folder(folder: Path, excite: Excite, tmp_path: Path) -> None:
+    code, out, err = excite("predict", folder / "run", folder / "scene", folder / "other", "--out", tmp_path / "maps",
+                            "--confidence", tmp_path / "sure", "--threads", 1)
+    assert code == 0 and len(out.splitlines()) == 2, err
+    assert sorted(file.name for file in (tmp_path / "maps").iterdir()) == [
+        "other_cube.hdr", "other_cube.img", "scene_cube.hdr", "scene_cube.img"]
+    for name in ("scene", "other"):
+        expected = ScenePredictor(folder / "run", threads=1)(read_envi(folder / name / "cube.hdr"))
+        assert (read_labels(tmp_path / "maps" / f"{name}_cube.hdr").values == expected.labels).all()
+        assert (np.load(tmp_path / "sure" / f"{name}_cube-confidence.npy") == expected.confidence).all()
+    one = folder / "other" / "cube.hdr"
+    assert excite("predict", folder / "run", one, "--out", tmp_path / "one")[0] == 0
+    assert (tmp_path / "one" / "cube.hdr").is_file()
+
+
+def test_how_a_cube_is_read_is_an_option_and_what_is_odd_is_told(folder: Path, excite: Excite, tmp_path: Path) -> None:
+    values = np.array(read_envi(folder / "other" / "cube.hdr").values)
+    wide = np.insert(values * 100 + 7, [0, 24], 55.0, axis=2)
+    wide[0, 0] = -1
+    np.savez(tmp_path / "raw.npz", cube=wide, more=wide[:3])
+    np.save(tmp_path / "white.npy", np.full((2, values.shape[1], 26), 107.0))
+    np.save(tmp_path / "dark.npy", np.full((2, values.shape[1], 26), 7.0))
+    asked = ("predict", folder / "run", tmp_path / "raw.npz", "--variable", "cube", "--drop-bands", "0,25-25",
+             "--no-data", "-1", "--out", tmp_path / "map.npy")
+    code, out, err = excite(*asked, "--white", tmp_path / "white.npy", "--dark", tmp_path / "dark.npy", "--json")
+    assert code == 0 and json.loads(out)["without_data"] == 1, err
+    expected = ScenePredictor(folder / "run", threads=1)(values).labels
+    assert (np.load(tmp_path / "map.npy") != expected).mean() < 0.1  # near the gap windows see another value
+    assert "note: bands dropped as asked: 0, 25" in err and "WARNING" not in err
+    code, out, err = excite(*asked)
+    assert code == 0 and "WARNING: the mean value of the cube is " in err
+
+
+def test_a_run_that_has_not_ended_is_told(folder: Path, excite: Excite, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(folder / "run", tmp_path / "run"))
+    (run / "report.html").unlink()
+    for place in (run, run / "bundle"):
+        code, _, err = excite("predict", place, folder / "other" / "cube.hdr")
+        assert code == 0 and err.startswith("WARNING: this run has not ended (it has no report): what is settled last, "
+                                            "such as the temperature, may be missing; resume it with the excite train")
+
+
+def test_a_run_is_measured_again(folder: Path, excite: Excite, tmp_path: Path) -> None:
+    before = json.loads((folder / "run" / "evaluation.json").read_text(encoding="utf-8"))
+    code, out, err = excite("evaluate", folder / "run", "--json", "--threads", 1, "--out", tmp_path / "out")
+    assert code == 0 and json.loads(out) == before
+    assert f"written: {tmp_path / 'out' / 'evaluation.json'}" in err and f"next: open {folder / 'run'}" in err
+    code, out, _ = excite("evaluate", folder / "run", "--out", tmp_path / "out")
+    assert code == 0 and out.startswith(f"test: {before['n']} pixels, {before['n_units']} units (spatial block), 95 %")
+
+
+def test_another_scene_is_measured(folder: Path, excite: Excite, tmp_path: Path) -> None:
+    labels = folder / "other" / "cube_labels.hdr"
+    code, out, err = excite("evaluate", folder / "run" / "bundle", "--data", folder / "other" / "cube.hdr", "--labels",
+                            labels, "--block", 10, "--maps", "--out", tmp_path / "out", "--resamples", 50)
+    assert code == 0 and out.startswith(f"cube: {np.count_nonzero(read_labels(labels).values)} pixels, 8 units"), err
+    assert "units are blocks of at least 10 x 10 pixels" in out
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"evaluation.json", "prediction.png", "errors.png"}
+    assert f"next: excite predict {folder / 'run' / 'bundle'} CUBE --out map.png" in err
+    np.save(tmp_path / "gt.npy", read_labels(labels).values)
+    names = ",".join(read_labels(labels).classes)
+    code, again, _ = excite("evaluate", folder / "run" / "bundle", "--data", folder / "other" / "cube.hdr", "--labels",
+                            tmp_path / "gt.npy", "--classes", names, "--block", 10, "--resamples", 50)
+    assert code == 0 and again.split("note:")[0] == out.split("note:")[0]
+
+
+def test_a_run_is_exported_again(folder: Path, excite: Excite, tmp_path: Path) -> None:
+    code, out, err = excite("export", folder / "run", "--out", tmp_path / "model", "--images", 5)
+    assert code == 0 and out == f"bundle: {tmp_path / 'model'}\n" and "parity: " in err, err
+    assert f"next: excite predict {tmp_path / 'model'} CUBE" in err
 
 
 def test_repeats_are_told_together(folder: Path, excite: Excite, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +248,7 @@ def test_repeats_are_told_together(folder: Path, excite: Excite, monkeypatch: py
         seen.append((config.repeats, config.scene.labels, given["out"], given["images"]))
         return Twice()
 
-    monkeypatch.setattr("excite.jobs.scene_repeats.repeat_scene", repeated)
+    monkeypatch.setattr("excite.jobs.scenes.repeats.repeat_scene", repeated)
     labels = folder / "scene" / "cube_labels.hdr"
     asked = ("train", folder / "scene" / "cube.hdr", "--labels", labels, "--out", "two", "--repeats", 2, "--no-images")
     assert excite(*asked)[:2] == (0, "2 trainings\n")

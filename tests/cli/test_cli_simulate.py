@@ -49,7 +49,7 @@ def test_tissue_is_written_with_its_table(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout) == {"table": str(tmp_path / "table.csv"), "cubes": 2, "patients": 2,
                                          "simulated": True}
-    assert f"next: excite train {tmp_path / 'P001_01'}, then excite predict" in result.stderr
+    assert f"next: excite train {tmp_path / 'table.csv'}" in result.stderr
     assert find_scene(tmp_path / "P002_01").cube.values.shape == (20, 24, 10)
 
 

@@ -14,9 +14,13 @@ from excite.errors import UsageError
 
 @pytest.mark.parametrize(("section", "values", "text"), [
     (SceneSection, {"white": Path("w.hdr")}, "white and dark go together: give both or none"),
+    (SceneSection, {"table": Path("t.csv"), "labels": Path("l.png")}, "a table names its cubes and the files of their "
+                                                                      "labels: leave out cube, labels and purest"),
+    (SceneSection, {"table": Path("t.csv"), "cube": Path("c.npy")}, "leave out cube, labels and purest"),
+    (SceneSection, {"table": Path("t.csv"), "purest": 0.5}, "leave out cube, labels and purest"),
     (SceneSection, {"drop_bands": [-1]}, "greater than or equal to 0"),
     (SceneSection, {"no_data": "none"}, "no_data"),
-    (SceneSplitSection, {"kind": "blocks"}, "'block', 'random' or 'given'"),
+    (SceneSplitSection, {"kind": "blocks"}, "'block', 'random', 'given' or 'patient'"),
     (SceneSplitSection, {"train": 0.9, "val": 0.1}, "train and val together must leave something to test on"),
     (SceneSplitSection, {"kind": "given", "train_map": Path("a")}, "kind given needs train_map and test_map"),
     (SceneSplitSection, {"val_map": Path("a")}, "train_map, val_map and test_map go with kind given"),
@@ -40,4 +44,4 @@ def test_what_can_be() -> None:
 
 
 def test_the_words_of_a_scene_are_those_of_its_reader() -> None:
-    assert set(SceneSection.model_fields) == set(inspect.signature(open_scene).parameters)
+    assert set(SceneSection.model_fields) == {"table", *inspect.signature(open_scene).parameters}

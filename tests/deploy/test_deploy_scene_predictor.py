@@ -184,7 +184,7 @@ def test_a_bundle_that_does_not_fit_is_refused(made: Made, tmp_path: Path) -> No
 def test_it_runs_where_there_is_no_torch(made: Made, tmp_path: Path) -> None:
     np.save(tmp_path / "cube.npy", cube())
     code = ("import sys\nfor name in ('torch', 'sklearn', 'onnx', 'onnxscript'): sys.modules[name] = None\n"
-            "from pathlib import Path\nfrom excite.jobs.scene_predict import map_scene\n"
+            "from pathlib import Path\nfrom excite.jobs.scenes.predict import map_scene\n"
             "map_scene(*sys.argv[1:3], out=Path(sys.argv[3]), threads=1)")
     out = tmp_path / "map.npy"
     done = subprocess.run([sys.executable, "-c", code, str(made[0]), str(tmp_path / "cube.npy"), str(out)],

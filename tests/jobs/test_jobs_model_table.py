@@ -17,7 +17,9 @@ from excite.jobs.bench_cost import (
     ways,
 )
 from excite.jobs.model_cost import Order, counted, passes, published, read_options, read_sizes
+from excite.jobs.model_page import page
 from excite.jobs.model_table import count_all, write_table
+from excite.models.classifier import list_models
 from excite.models.measure import Timing, interleaved, short, summary, using_threads
 from excite.progress import silent
 
@@ -78,16 +80,29 @@ def test_a_wrong_table_is_an_error_and_writes_nothing(tmp_path, monkeypatch, fil
 
 @pytest.mark.slow
 def test_the_committed_table_is_what_the_command_writes():
-    found = {(line.name, line.dims): line.counted.cost for line in
-             count_all([row for row in cells(DOCS.read_text(encoding="utf-8").split("## Volumes")[0])
-                        if row not in ("network", "---")], progress=silent())}
-    images, rest = DOCS.read_text(encoding="utf-8").split("## Volumes")
-    for dims, text in ((2, images), (3, rest.split("## Beside")[0])):
-        rows = {name: row for name, row in cells(text).items() if name not in ("network", "---")}
-        assert len(rows) == sum(one == dims for _, one in found)
+    text = DOCS.read_text(encoding="utf-8")
+    lines = count_all(list_models(), progress=silent())
+    images, rest = text.split("## Volumes")
+    for dims, part in ((2, images), (3, rest.split("## Beside")[0])):
+        rows = {name: row for name, row in cells(part).items() if name not in ("network", "---")}
+        found = {line.name: line.counted.cost for line in lines if line.dims == dims and line.counted}
+        assert list(rows) == list(found)
         for name, row in rows.items():
-            cost = found[name, dims]
-            assert (row[2], row[4]) == (f"{cost.parameters:,}", f"{cost.macs / 1e6:,.1f} M"), name
+            assert (row[2], row[4]) == (f"{found[name].parameters:,}", f"{found[name].macs / 1e6:,.1f} M"), name
+        left = {line.name: line.why for line in lines if line.dims == dims and not line.counted}
+        assert all(f"\n`{name}` is left out: {why}.\n" in part for name, why in left.items())
+        assert part.count("is left out") == len(left)
+    plain = re.sub(r"\nTimes: .+\n", "", re.sub(r"[\d.]+ \[[\d.]+, [\d.]+\]", "-", text))
+    assert plain == page(lines, None)
+
+
+def test_hybridsn_has_its_published_count_and_no_form_for_volumes():
+    two, three = count_all(["hybridsn"], progress=silent())
+    assert (two.counted.size, two.counted.cost.parameters) == ((30, 25, 25), 5_122_176)
+    assert three.counted is None and three.why.startswith("dims must be 2 for hybridsn, got 3")
+    text = page([two, three], None)
+    assert "| `hybridsn` | 30 x 25 x 25 | 5,122,176 | 5,122,176 | 247.7 M |" in text
+    assert "5,122,176 | 5,122,176 | - |  | arXiv:1902.06701, table I |" in text
 
 
 def test_published_figures_of_another_input_or_form_are_not_shown_for_this_one():

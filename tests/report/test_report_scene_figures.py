@@ -98,6 +98,16 @@ def test_false_colour_is_stretched_by_percentiles_and_survives_what_is_not_finit
     assert not false_colour(np.full((4, 4, 3), np.nan)).any()
 
 
+def test_pixels_without_data_are_black_and_do_not_change_the_others() -> None:
+    cube = np.random.default_rng(0).uniform(0.4, 0.6, (30, 20, 3))
+    canvas, valid = np.full((40, 60, 3), -9999.0), np.zeros((40, 60), bool)
+    canvas[5:35, 10:30], valid[5:35, 10:30] = cube, True
+    found = false_colour(canvas, valid=valid)
+    assert np.array_equal(found[5:35, 10:30], false_colour(cube)) and not found[~valid].any()
+    assert not np.array_equal(false_colour(canvas)[5:35, 10:30], false_colour(cube))
+    assert not false_colour(canvas, valid=np.zeros_like(valid)).any()
+
+
 def test_a_memory_map_gives_what_the_array_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "AT_ONCE", 100)
     values = np.random.default_rng(0).integers(0, 9000, (37, 23, 6)).astype(np.uint16)

@@ -1,4 +1,4 @@
-"""`excite export`: the bundle of a run once more, with a proof on real images."""
+"""`excite export`: the bundle of a run once more, with a proof on its data."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,12 +9,12 @@ import typer
 def export(
     source: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, or bundle (then --data is needed).")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the bundle.")],
-    data: Annotated[list[Path] | None, typer.Option(help="Images, folder or table to prove it on; the run's "
-                                                         "validation images otherwise.")] = None,
-    images: Annotated[int, typer.Option(min=1, help="How many images prove it.")] = 32,
+    data: Annotated[list[Path] | None, typer.Option(help="Images, folder or table to prove it on, or a cube; "
+                                                         "the run's own otherwise.")] = None,
+    images: Annotated[int, typer.Option(min=1, help="How many images, or windows of a cube, prove it.")] = 32,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Export a run's weights to ONNX and prove on real images that nothing changed.
+    """Export a run's weights to ONNX and prove on real images, or windows of its cube, that nothing changed.
 
     excite train does this at its end; use it to move a run to another place, or after an update of torch. Exit code 1,
     and nothing written, where the exported network differs from the trained one.
@@ -24,7 +24,9 @@ def export(
       excite export runs/busi --out model
       excite export runs/busi/bundle --out model --data images/
       excite export runs/busi --out model --images 100 --json
+      excite export runs/pines --out model
     """
+    from excite.cli.scenes import quoted
     from excite.cli.talk import emit, say
     from excite.jobs.export import export_again
     from excite.progress import spoken
@@ -34,4 +36,4 @@ def export(
         emit({"bundle": str(out), "parity": info.parity, "sha256": info.sha256})
     else:
         typer.echo(f"bundle: {out}")
-    say(f"next: excite predict {out} IMAGE_OR_FOLDER")
+    say(f"next: excite predict {quoted(out)} {'CUBE' if info.task == 'scene' else 'IMAGE_OR_FOLDER'}")

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from excite.cli.panels import Grouped
 from excite.cli.talk import say
 from excite.errors import ExciteError, Interrupted
 from excite.registry import nearest
@@ -49,7 +50,7 @@ def build() -> typer.Typer:
         if hasattr(module, "app"):
             app.add_typer(module.app, name=verb)
         else:
-            app.command(name=verb)(getattr(module, verb))
+            app.command(name=verb, cls=Grouped)(getattr(module, verb))
     return app
 
 

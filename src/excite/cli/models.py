@@ -136,6 +136,12 @@ def _next(order: "Order") -> str:
     """Return what to type to have this network: a training, or the call where it is no classifier of images."""
     from excite.models.registry import NETWORKS
 
+    usual = getattr(NETWORKS[order.name], "usual_side", None) if order.name in NETWORKS else None
+    if usual is not None and hasattr(NETWORKS[order.name], "usual_classes"):  # of scenes
+        flags = [f"--window {order.options.get('window', usual)} --set reduction.components={order.channels}"]
+        flags += [f"--attention {order.attention}"] if order.attention else []
+        flags += [f"--set model.options.{name}={value}" for name, value in order.options.items() if name != "window"]
+        return " ".join(["excite train CUBE --model", order.name, *flags])
     if order.dims == 2 and order.name not in NETWORKS:
         flags = [f"--attention {order.attention}"] if order.attention else []
         flags += [f"--set model.options.{name}={value}" for name, value in order.options.items()]

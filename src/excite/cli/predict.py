@@ -6,13 +6,15 @@ from typing import Annotated
 import typer
 
 from excite.cli.columns import ImageCol, Layout, Root
+from excite.cli.scene_options import Confidence, Dark, DropBands, NoData, Variable, White, reading
 
 
 def predict(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder, or run folder.")],
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Images, folders, tables; cubes.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Images, folders, tables; cubes, or "
+                                                  "folders of them.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write a table: .csv or .jsonl; of a cube a map: "
-                                             ".png, .npy, .mat or .hdr (ENVI).")] = None,
+                                             ".png, .npy, .mat or .hdr (ENVI), of several a folder.")] = None,
     features: Annotated[Path | None, typer.Option(help="Write one vector an image: .npz or .csv.")] = None,
     masks: Annotated[Path | None, typer.Option(help="Folder for masks: PNG, 0 and 255, in the images' size.")] = None,
     overlays: Annotated[Path | None, typer.Option(help="Folder for images with what was found drawn on them.")] = None,
@@ -26,12 +28,18 @@ def predict(
     root: Root = None,
     layout: Layout = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")] = False,
+    confidence: Confidence = None,
+    variable: Variable = None,
+    drop_bands: DropBands = None,
+    no_data: NoData = None,
+    white: White = None,
+    dark: Dark = None,
 ) -> None:
-    """Predict images: their class with calibrated probabilities, a mask, or a head in millimetres; without torch.
+    """Predict images: their class with calibrated probabilities, a mask, or a head in millimetres; maps of cubes.
 
     What is measured is measured in the images' own pixels, in millimetres where a table, the file or --spacing tells
     the size of a pixel, and not at all otherwise. HC18's and BUSI's folders are read as what they are. With several
-    classes a mask holds the number of the class.
+    classes a mask holds the number of the class. Torch is not needed.
 
     A file that cannot be used is reported and the rest is done; the exit code is then 3. In a CSV file a text that
     a spreadsheet would run as a formula is written so that it does not (./=a.png for the file =a.png, an apostrophe in
@@ -43,10 +51,11 @@ def predict(
       excite predict runs/busi/bundle images/ --out predictions.csv
       excite predict runs/hc18 images/ --spacing 0.12 --overlays overlays --masks masks
       excite predict runs/busi table.csv --json --features vectors.npz
-      excite predict runs/pines other.hdr --out map.hdr
+      excite predict runs/pines other.hdr --out map.hdr --confidence sure.npy
+      excite predict runs/tissue cubes/ --out maps/
     """
     from excite.cli.predicted import line_of, spacing_of
-    from excite.cli.scenes import is_scene_bundle, predict_scenes, refuse
+    from excite.cli.scenes import predict_scenes, refuse, task_of
     from excite.cli.talk import emit, say
     from excite.data.sections import DataSection
     from excite.jobs.predict import predict as run_prediction
@@ -54,16 +63,22 @@ def predict(
     from excite.jobs.run_folder import is_unfinished
     from excite.progress import silent, spoken
 
-    if is_scene_bundle(bundle):
-        given = {"--features": features, "--masks": masks, "--overlays": overlays, "--spacing": spacing,
+    of_images = {"--features": features, "--masks": masks, "--overlays": overlays, "--spacing": spacing,
                  "--views": views, "--batch-size": batch_size, "--image-col": image_col, "--root": root,
                  "--layout": layout}
-        refuse(given, "images")
-        predict_scenes(bundle, inputs, out=out, threads=threads, json=json)
-        return
+    of_scenes = {"--confidence": confidence, "--variable": variable, "--drop-bands": drop_bands, "--no-data": no_data,
+                 "--white": white, "--dark": dark}
+    task = task_of(bundle)
+    if task is not None:
+        refuse(of_images if task == "scene" else of_scenes, "images" if task == "scene" else "hyperspectral cubes")
     if is_unfinished(bundle):
-        say("WARNING: this run has not ended (it has no report): what is settled last, such as the level and the "
-            "interval of heads, may be missing; resume it with the excite train command that began it")
+        last = "the temperature" if task == "scene" else "the level and the interval of heads"
+        say(f"WARNING: this run has not ended (it has no report): what is settled last, such as {last}, may be "
+            "missing; resume it with the excite train command that began it")
+    if task == "scene":
+        options = reading(variable=variable, drop_bands=drop_bands, no_data=no_data, white=white, dark=dark)
+        predict_scenes(bundle, inputs, out=out, confidence=confidence, options=options, threads=threads, json=json)
+        return
     waiting: list[str] = []  # failures until a file could be used: where none can be, the error at the end has them
     used = False
 

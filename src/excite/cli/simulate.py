@@ -1,6 +1,7 @@
 """`excite simulate`: data with known truth, to try things on."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -108,7 +109,7 @@ def scene(
 
     cube = simulate_scene(out, height=height, width=width, bands=bands, classes=classes, seed=seed, progress=spoken())
     say(f"a simulated scene of {height} x {width} pixels, {bands} bands, {classes} materials: {cube}\n"
-        f"next: excite train {out}")
+        f"next: excite train {quote(str(out))}")
     if json:
         emit({"cube": str(cube), "labels": str(out / "cube_labels.hdr"), "truth": str(out / "abundances.npy"),
               "pixels": height * width, "simulated": True})
@@ -142,6 +143,6 @@ def tissue(
     table = simulate_tissue(out, patients=patients, cubes=cubes, height=height, width=width, bands=bands,
                             classes=classes, seed=seed, progress=spoken())
     say(f"{patients * cubes} simulated cubes of {patients} patients: {table}\n"
-        f"next: excite train {out / 'P001_01'}, then excite predict its run on another patient's cube")
+        f"next: excite train {quote(str(table))}")
     if json:
         emit({"table": str(table), "cubes": patients * cubes, "patients": patients, "simulated": True})

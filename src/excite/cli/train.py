@@ -17,8 +17,9 @@ from excite.cli.columns import (
     Root,
 )
 
-Table = Annotated[Path | None, typer.Argument(help="CSV table, folder of images, or hyperspectral cube; data.table or "
-                                                   "scene.cube of --config otherwise.")]
+Table = Annotated[Path | None, typer.Argument(help="CSV table of images or of hyperspectral cubes, folder of images, "
+                                                   "or cube; data.table, scene.table or scene.cube of --config "
+                                                   "otherwise.")]
 
 
 def train(
@@ -60,7 +61,8 @@ def train(
 
     Labels make a classifier, masks a segmentation, and outlines of heads are measured in millimetres. The same command
     again resumes; a finished run is only reported again. Splits are by patient where the table says who, else by
-    near-duplicate cluster. A hyperspectral cube makes a map of its classes; it is split by blocks, with a guard.
+    near-duplicate cluster. A hyperspectral cube makes a map of its classes; it is split by blocks, with a guard. A
+    table of cubes (columns cube, labels, patient) is split by patient.
 
     \b
     Examples:
@@ -70,10 +72,12 @@ def train(
       excite train hc18/ --out runs/heads --set split.test=0.35
       excite train busi/ --config configs/ultrasound_planes.yaml --out runs/source --set optim.lr=0.002
       excite train Indian_pines_corrected.mat --window 11 --out runs/pines
+      excite train tissue/table.csv --out runs/tissue
     """
     from excite.cli.scenes import is_for_scenes, refuse, train_on_scene
     from excite.cli.talk import emit, say
     from excite.config import load_config
+    from excite.data.table import TABLE_SUFFIXES
     from excite.jobs.sections import TrainConfig
     from excite.progress import spoken
 
@@ -87,7 +91,8 @@ def train(
     scene = is_for_scenes(table, config)
     refuse(of_images if scene else of_scenes, "images" if scene else "a hyperspectral cube")
     if scene:
-        train_on_scene(config, {**common, "scene.cube": table, "scene.labels": labels, "window": window,
+        source = "scene.table" if table is not None and table.suffix.lower() in TABLE_SUFFIXES else "scene.cube"
+        train_on_scene(config, {**common, source: table, "scene.labels": labels, "window": window,
                                 "repeats": repeats}, settings or (), out=out, images=images, json=json)
         return
     values = {

@@ -1,6 +1,6 @@
 """Predict whole scenes with a bundle: onnxruntime and numpy, no torch; tile by tile, in memory that does not grow."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from excite.data.scenes.cube import Cube
 from excite.data.scenes.reduction import BandReduction
 from excite.deploy.bundle import ONNX, find_bundle, read_bundle
+from excite.deploy.scene_fit import fitted, told_of_cube
 from excite.deploy.session import first_line, open_session
 from excite.errors import DataError, ModelError, UsageError
 from excite.machine import usable_cores
@@ -67,6 +68,7 @@ class ScenePredictor:
                              fix="excite predict takes images with it")
         self.threads = threads or usable_cores()
         self.reduction = BandReduction.from_json(self.info.preprocess["reduction"])
+        self.told: Mapping[str, Any] = told_of_cube(self.info)
         self.window, self.border = int(self.info.preprocess["window"]), self.info.preprocess["border"]
         self._session = open_session(self.folder / ONNX, threads=self.threads)
         outputs = {one.name: one for one in self._session.get_outputs()}
@@ -82,14 +84,14 @@ class ScenePredictor:
         """Return the class of every pixel.
 
         Args:
-            cube: With the bands of the training scene, on its scale.
+            cube: With the bands of the training scene, or more; on its scale. See `fitted`.
             probabilities: Give those of every class too: 4 K bytes a pixel.
             tile: Pixels along a tile.
 
         Raises:
             DataError: other bands, or values that are not finite where there should be data.
         """
-        scene = as_cube(cube)
+        scene = self.fitted(as_cube(cube))
         sizes, count = scene.shape, len(self.info.classes)
         labels, confidence = np.zeros(sizes, np.int32), np.zeros(sizes, np.float32)
         every = np.zeros((*sizes, count), np.float32) if probabilities else None
@@ -102,10 +104,26 @@ class ScenePredictor:
             progress.step("predicting pixels", done, labels.size)
         return ScenePrediction(classes=self.info.classes, labels=labels, confidence=confidence, probabilities=every)
 
-    def predict(self, cube: Cube, *, tile: int = TILE) -> Iterator[tuple[Tile, Floats]]:
-        """Yield tiles of the scene with the probabilities of their pixels, (height, width, K), 0 where no data are."""
-        self._check(cube)
+    def fitted(self, cube: Cube) -> Cube:
+        """Return a cube with the bands of the training; its notes say what was taken, and what is odd about it.
+
+        Raises:
+            DataError: it has not the bands of the training.
+        """
+        return fitted(cube, self.info, self.reduction)
+
+    def predict(self, cube: Cube, *, tile: int = TILE, where: NDArray[np.bool_] | None = None
+                ) -> Iterator[tuple[Tile, Floats]]:
+        """Yield tiles of the scene with the probabilities of their pixels, (height, width, K), 0 where no data are.
+
+        Args:
+            cube: With the bands of the training.
+            tile: Pixels along a tile.
+            where: (H, W); tiles without such a pixel are left out.
+        """
         for part in tiles(cube.shape, tile):
+            if where is not None and not where[part.inside].any():
+                continue
             logits = self.logits(self.block(cube, part))
             shares = decode(logits.reshape(1, -1, logits.shape[2]), classes=self.info.classes,
                             temperature=self.info.temperature).reshape(logits.shape).astype(np.float32)
@@ -150,12 +168,6 @@ class ScenePredictor:
             raise ModelError("the network cannot be run", where=self.folder / ONNX, why=first_line(fault),
                              fix="export the bundle again") from None
         return found
-
-    def _check(self, cube: Cube) -> None:
-        if cube.bands != self.reduction.bands:
-            raise DataError(f"the network was trained on {self.reduction.bands} bands, the cube has {cube.bands}",
-                            where=cube.source or None,
-                            fix="drop the same bands as in training, or train on this sensor")
 
 
 def labelled(shares: Floats) -> tuple[NDArray[np.int32], Floats]:

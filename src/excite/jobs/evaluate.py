@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from excite.data.sections import DataSection
+from excite.deploy.bundle import find_bundle, read_bundle
 from excite.deploy.runtime import Predictor
 from excite.errors import DataError, UsageError
 from excite.jobs.evaluation_data import (
@@ -20,6 +21,7 @@ from excite.jobs.evaluation_data import (
 from excite.jobs.evaluation_files import Predictions, class_table, read_predictions, write
 from excite.jobs.mask_file import mask_table
 from excite.jobs.mask_rows import measured
+from excite.jobs.scenes.evaluate import evaluate_scene
 from excite.metrics.evaluation import Evaluation
 from excite.metrics.evaluation import evaluate as measure
 from excite.metrics.mask_evaluation import MaskEvaluation, evaluate_masks
@@ -39,7 +41,8 @@ def evaluate(run_or_bundle: str | Path, data: str | Path | None = None, split: s
     Without `data` a run is evaluated on a part of its own split. With `data`, every row of another table counts, or
     those of one part of its split column; units are what its patients and groups connect, else images. Rows and files
     that cannot be used are listed in `failed` of the result, and the rest is evaluated. The truth of a network for
-    masks are the masks of the table, in the pixels of the original images.
+    masks are the masks of the table, in the pixels of the original images. A network for scenes is measured by
+    `evaluate_scene`, which takes more.
 
     Args:
         run_or_bundle: A run folder, or a bundle folder (then `data` is needed).
@@ -63,6 +66,9 @@ def evaluate(run_or_bundle: str | Path, data: str | Path | None = None, split: s
     progress, source = progress or silent(), Path(run_or_bundle)
     if not 0 <= tolerance_mm < float("inf"):
         raise UsageError(f"tolerance_mm must be a number of at least 0, got {tolerance_mm}")
+    if read_bundle(find_bundle(source), verify=False).task == "scene":
+        return evaluate_scene(source, data, split, out=out, threads=threads, resamples=resamples, seed=seed,
+                              progress=progress)
     predictor = Predictor(source, threads=threads, views=views)
     if data is None and not is_run(source):
         raise UsageError("a bundle has no data of its own", where=source,

@@ -1,4 +1,4 @@
-"""Export again: the weights of a run or bundle to ONNX with this version of torch, proved on real images."""
+"""Export again: the weights of a run or bundle to ONNX with this version of torch, proved on real images or windows."""
 
 import json
 import warnings
@@ -26,6 +26,7 @@ from excite.errors import DataError, ModelError, UsageError
 from excite.jobs import run_folder as files_of_run
 from excite.jobs.asked import Asked, gather
 from excite.jobs.environment import versions
+from excite.jobs.scenes.export import export_scene_again
 from excite.models.classifier import create_model
 from excite.progress import Progress, silent
 
@@ -35,10 +36,11 @@ def export_again(source: Path, out: Path, *, data: Sequence[Path] = (), images: 
     """Build the network of a run or bundle from its weights, export it, prove it and write a bundle to `out`.
 
     Args:
-        source: A run folder, whose validation images prove the export, or a bundle, which needs `data`.
+        source: A run folder, whose validation images prove the export, or a bundle, which needs `data`. A network for
+            scenes is proved on windows of the run's cube.
         out: A new or empty folder, or a bundle to replace.
-        data: Image files, folders or tables to prove it on.
-        images: How many of them, spread evenly.
+        data: Image files, folders or tables to prove it on; for scenes one cube.
+        images: How many of them, or windows of the cube, spread evenly.
 
     Raises:
         ParityError: the export does not compute what the network does; nothing is written.
@@ -47,12 +49,14 @@ def export_again(source: Path, out: Path, *, data: Sequence[Path] = (), images: 
     folder = find_bundle(source)
     info = read_bundle(folder)
     model = rebuild(info, folder / WEIGHTS)
+    info = replace(info, provenance=info.provenance | {"exported_again": {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions()}})
+    if info.task == "scene":
+        return export_scene_again(model, info, folder, out, data=data, windows=images, progress=progress or silent())
     some = _spread(_files(source, folder, data), images)
     preprocess = Preprocess.from_json(info.preprocess)
     prepared = [_prepared(preprocess, one.path) for one in some]
-    provenance = info.provenance | {"exported_again": {"date": datetime.now(UTC).isoformat(timespec="seconds"),
-                                                       "versions": versions()}}
-    return export_bundle(model, out, info=replace(info, provenance=provenance), images=np.stack(prepared),
+    return export_bundle(model, out, info=info, images=np.stack(prepared),
                          files=[one.path for one in some], spacings=[one.spacing for one in some],
                          progress=progress or silent())
 

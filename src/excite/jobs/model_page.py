@@ -17,7 +17,8 @@ HEAD = """\
 
 Written by `excite models --table`; for one network, with its parts: `excite models NAME`.
 
-- **parameters**: at 1000 classes, attention included, running statistics not.
+- **parameters**: at 1000 classes (one mask of the U-Nets, the 16 of Indian Pines of `hybridsn`), attention included,
+  running statistics not.
 - **MACs**: multiply-adds of convolutions and matrix products for one sample. Two operations each, so FLOPs (a count)
   are twice as many; many papers call the multiply-adds themselves FLOPs. FLOPS (a rate) are operations per second.
 - **largest step**: MiB of the maps that the largest single operation reads and writes, 32-bit, batch of one.

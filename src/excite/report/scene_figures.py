@@ -107,7 +107,8 @@ def rgb_bands(count: int, wavelengths: NDArray[np.floating[Any]] | None = None) 
     return (red, green, blue) if near else spread
 
 
-def false_colour(values: NDArray[Any], wavelengths: NDArray[np.floating[Any]] | None = None) -> Colours:
+def false_colour(values: NDArray[Any], wavelengths: NDArray[np.floating[Any]] | None = None,
+                 valid: NDArray[np.bool_] | None = None) -> Colours:
     """Return a cube as a picture, each of three bands stretched from its 2nd to its 98th percentile.
 
     A memory map is read band by band and in blocks of rows; percentiles are of pixels on a grid.
@@ -115,9 +116,10 @@ def false_colour(values: NDArray[Any], wavelengths: NDArray[np.floating[Any]] | 
     Args:
         values: The cube; what is not finite becomes black.
         wavelengths: In nm; see `rgb_bands`.
+        valid: Where a pixel holds data; the others become black, and no percentile counts them.
 
     Shape:
-        (H, W, B) -> (H, W, 3)
+        (H, W, B) -> (H, W, 3), valid (H, W)
     """
     height, width, count = values.shape
     picture = np.zeros((height, width, 3), np.uint8)
@@ -125,7 +127,7 @@ def false_colour(values: NDArray[Any], wavelengths: NDArray[np.floating[Any]] | 
     rows = max(1, AT_ONCE // width)
     for channel, band in enumerate(rgb_bands(count, wavelengths)):
         sample = np.asarray(values[::step, ::step, band], np.float64)
-        sample = sample[np.isfinite(sample)]
+        sample = sample[np.isfinite(sample) & (True if valid is None else valid[::step, ::step])]
         low, high = np.percentile(sample, (2, 98)) if sample.size else (0.0, 0.0)
         if low == high:
             continue
@@ -133,6 +135,8 @@ def false_colour(values: NDArray[Any], wavelengths: NDArray[np.floating[Any]] | 
             block = np.asarray(values[begin:begin + rows, :, band], np.float64)
             shares = np.where(np.isfinite(block), np.clip((block - low) / (high - low), 0, 1), 0)
             picture[begin:begin + rows, :, channel] = np.rint(255 * shares)
+    if valid is not None:
+        picture[~valid] = 0
     return picture
 
 

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from excite.data.scenes.palette import palette
+from excite.data.scenes.scene import Piece
 from excite.errors import UsageError
 from excite.metrics.measured import UNPROVEN
-from excite.report import figures, scene_figures, scene_tables, tables
+from excite.report import figures, scene_figures, scene_pieces, scene_tables, tables
 from excite.report.html import filled, png, write_page
 from excite.report.page import TRUSTED
 from excite.report.scene_figures import Spectra
@@ -23,6 +24,7 @@ __all__ = ["SceneReportData", "Spectra", "render_scene", "write_scene_report"]
 SIDE = 700  # pixels of a map's longer side at most
 SCORES = {"accuracy": "overall accuracy", "balanced_accuracy": "average accuracy", "kappa": "kappa"}
 ELSEWHERE = "other scenes, sensors, seasons or light"
+ELSEWHERE_OF_PATIENTS = "other sensors, hospitals or light"
 WRONG_REASON = "what lies beside a pixel instead of its spectrum, lines of the sensor, the edge of the scene"
 
 
@@ -38,6 +40,7 @@ class SceneReportData(RunTold):
         predicted: Likewise, 0 where nothing was predicted.
         confidence: Probability of the predicted class, 0 to 1.
         parts: 0 unused, 1 training, 2 validation, 3 test.
+        pieces: The cubes that lie side by side, where there are several.
         split_words: How the scene was split, which guard lies between, and what overlaps: each a sentence.
         leaky: Training has seen the test pixels in its windows, as in every random split.
         overlap: Share of the test pixels that lie in windows of training, 0 to 1; None: not known.
@@ -63,6 +66,7 @@ class SceneReportData(RunTold):
     split_words: Sequence[str]
     leaky: bool
     overlap: float | None = None
+    pieces: Sequence[Piece] = ()
     spectra: Spectra | None = None
     temperature: Mapping[str, float] | None = None
     reliability_before: Mapping[str, Any] | None = None
@@ -99,12 +103,14 @@ def write_scene_report(file: Path, data: SceneReportData, *, images: bool = True
 
 def render_scene(data: SceneReportData, *, images: bool = True, without: str = "") -> str:
     """Return the page as text; every value from outside is escaped."""
-    evaluation, spectra = data.evaluation, data.spectra
+    evaluation, spectra, patients = data.evaluation, data.spectra, _patients(data)
     columns, classes = tables.class_rows(evaluation)
     colours = scene_figures.hexes(palette(len(data.classes)))
     return filled(
         "scene_template.html", data=data, without=without, evaluation=evaluation, disclaimer=DISCLAIMER,
-        failed=evaluation.get("failed", ()), created=when(data.created), warnings=_warnings(data), tiles=_tiles(data),
+        failed=evaluation.get("failed", ()), created=when(data.created), warnings=_warnings(data, patients),
+        tiles=_tiles(data), patients=patients, share=scene_tables.share,
+        known=any(piece.patient is not None for piece in data.pieces),
         notes=[note for note in evaluation["notes"] if not note.startswith(UNPROVEN)],
         metrics=tables.metric_rows(evaluation["metrics"], scene_tables.METRICS), baseline=tables.baseline(evaluation),
         legend=list(zip(data.classes, colours, strict=True)), colours=colours,
@@ -124,8 +130,13 @@ def render_scene(data: SceneReportData, *, images: bool = True, without: str = "
         curves={plan: figures.learning_curves(epochs, name=f"curve{place}", scores=SCORES, sample="pixel")
                 for place, (plan, epochs) in enumerate(data.curves.items())},
         parity=parity_told(data.parity, sample="pixel"), chosen="The best epoch and the temperature",
-        elsewhere=ELSEWHERE, wrong_reason=WRONG_REASON, cost=cost_rows(data.cost, sample="pixel"),
+        elsewhere=ELSEWHERE_OF_PATIENTS if data.pieces else ELSEWHERE, wrong_reason=WRONG_REASON,
+        cost=cost_rows(data.cost, sample="pixel"),
         environment=tables.flat(data.environment))
+
+
+def _patients(data: SceneReportData) -> list[scene_pieces.PatientRow]:
+    return scene_pieces.patient_rows(data.pieces, truth=data.truth, predicted=data.predicted, parts=data.parts)
 
 
 def _tiles(data: SceneReportData) -> list[tuple[str, str, str]]:
@@ -144,10 +155,11 @@ def _tiles(data: SceneReportData) -> list[tuple[str, str, str]]:
     return found
 
 
-def _warnings(data: SceneReportData) -> list[str]:
+def _warnings(data: SceneReportData, patients: Sequence[scene_pieces.PatientRow]) -> list[str]:
     """Return what has to be read before any number, the overlap first."""
     unproven = [note for note in data.evaluation["notes"] if note.startswith(UNPROVEN)]
     return [*([f"WARNING: {_overlap(data)}: the numbers flatter."] if _flattered(data) else []),
+            *scene_pieces.warnings(data.pieces, patients),
             *standing_warnings(simulated=data.simulated, unproven=unproven, unit_kind=None, leaks=data.leaks,
                                things="scenes"),
             *scene_tables.not_worse(data.evaluation, data.baselines)]
@@ -173,7 +185,7 @@ def _maps(data: SceneReportData) -> list[dict[str, Any]]:
     right, labelled = test & (truth == data.predicted), int((truth > 0).sum())
     confidence = np.where(data.predicted > 0, data.confidence, np.nan)
     pictures = {
-        "False colour": (data.false_colour, f"{truth.shape[0]} x {truth.shape[1]} pixels", ()),
+        "False colour": (data.false_colour, f"{truth.shape[0]} x {truth.shape[1]} pixels{_beside(data)}", ()),
         "Truth": (scene_figures.label_map(truth, count), f"{labelled:,} of {truth.size:,} pixels are labelled", ()),
         "Prediction": (scene_figures.label_map(data.predicted, count),
                        f"of {int((data.predicted > 0).sum()):,} pixels, labelled or not", ()),
@@ -183,6 +195,10 @@ def _maps(data: SceneReportData) -> list[dict[str, Any]]:
         "Split": (scene_figures.split_map(parts, truth), _parted(data), scene_figures.PARTS.items()),
     }
     return [_shown(title, *one) for title, one in pictures.items()]
+
+
+def _beside(data: SceneReportData) -> str:
+    return f": {len(data.pieces)} cubes side by side, rows from the left" if data.pieces else ""
 
 
 def _shown(title: str, picture: NDArray[np.uint8], words: str, legend: Any) -> dict[str, Any]:

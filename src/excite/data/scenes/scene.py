@@ -7,25 +7,55 @@ from pathlib import Path
 import numpy as np
 
 from excite.data.scenes.cube import Cube
+from excite.data.scenes.cube_table import is_cube_table
 from excite.data.scenes.gaps import NoData
 from excite.data.scenes.label_files import LABEL_SUFFIXES, read_labels
 from excite.data.scenes.labels import LabelMap, check_pair
 from excite.data.scenes.public import has_abundances, public_scene, read_abundances
 from excite.data.scenes.reading import CUBE_SUFFIXES, open_cube, prepare_cube
 from excite.errors import DataError, UsageError
+from excite.tiling import Tile
 
 ENDINGS = ("_gt", "_labels", "_label", "_groundtruth", "_ground_truth")
 CORRECTED = "_corrected"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """One of several cubes that lie side by side in a scene.
+
+    Args:
+        name: What to call it.
+        patient: Whose it is; None where nobody says.
+        place: Its rows and columns.
+    """
+
+    name: str
+    patient: str | None
+    place: Tile
+
+    @property
+    def unit(self) -> str:
+        """Return what it is not independent of: its patient, or itself where none is known."""
+        return self.name if self.patient is None else self.patient
+
+
+def counted(pieces: Sequence[Piece]) -> str:
+    """Return how many cubes there are, and of how many patients where they are known: "12 cubes of 6 patients"."""
+    patients = len({piece.patient for piece in pieces} - {None})
+    of = f" of {patients} patient{'s' if patients > 1 else ''}" if patients else ""
+    return f"{len(pieces)} cube{'s' if len(pieces) > 1 else ''}{of}"
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scene:
-    """Cube and labels of one place.
+    """Cube and labels of one place, or of several cubes that lie side by side.
 
     Args:
         name: What to call it.
         cube: Its spectra.
         labels: Its classes; pixels without data are unlabelled.
+        pieces: The cubes where it is made of several, see `mosaic`.
 
     Raises:
         DataError: the two differ in size, or fewer than two classes have a pixel.
@@ -34,6 +64,7 @@ class Scene:
     name: str
     cube: Cube
     labels: LabelMap
+    pieces: tuple[Piece, ...] = ()
 
     def __post_init__(self) -> None:
         check_pair(self.cube, self.labels)
@@ -72,7 +103,7 @@ def open_scene(cube: Path, labels: Path | None = None, *, variable: str | None =
         spectra = prepare_cube(values, wavelengths=wavelengths, drop_bands=drop_bands, no_data=no_data, white=white,
                                dark=dark)
         truth = shares if classes is None else replace(shares, classes=tuple(classes))
-        return _joined(cube.stem, spectra, truth)
+        return joined(cube.stem, spectra, truth)
     if purest is not None:
         raise UsageError("purest is for abundances", where=labels, why="the labels are a file of numbers",
                          fix="leave it out")
@@ -82,7 +113,7 @@ def open_scene(cube: Path, labels: Path | None = None, *, variable: str | None =
     truth = read_labels(labels, variable=label_variable, classes=known.classes if known else classes)
     if known and known.doubt:
         truth = replace(truth, notes=(*truth.notes, known.doubt))
-    return _joined(known.name if known else cube.stem, spectra, truth)
+    return joined(known.name if known else cube.stem, spectra, truth)
 
 
 def find_scene(path: Path, *, purest: float | None = None) -> Scene:
@@ -114,13 +145,13 @@ def find_scene(path: Path, *, purest: float | None = None) -> Scene:
 
 
 def is_scene(path: Path) -> bool:
-    """Return whether a path is a cube, or a folder that holds one with its labels."""
+    """Return whether a path is a cube, a folder that holds one with its labels, or a table of cubes."""
     if path.is_dir():
         return any(_scenes_of(path))
-    return path.suffix.lower() in CUBE_SUFFIXES
+    return path.suffix.lower() in CUBE_SUFFIXES or is_cube_table(path)
 
 
-def _joined(name: str, cube: Cube, labels: LabelMap) -> Scene:
+def joined(name: str, cube: Cube, labels: LabelMap) -> Scene:
     """Return the scene, its pixels without data unlabelled."""
     check_pair(cube, labels)
     if cube.valid is not None and (lost := int(np.count_nonzero(labels.values[~cube.valid]))):

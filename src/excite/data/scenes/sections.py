@@ -14,6 +14,7 @@ Band = Annotated[int, Field(ge=0)]
 class SceneSection(Section):
     """Which cube, which labels, and what is to be left out; the words are those of `open_scene`."""
 
+    table: Path | None = None          # of several cubes, instead of cube and labels
     cube: Path | None = None
     labels: Path | None = None         # None: the cube's file holds abundances
     variable: str | None = None        # of a file with several arrays; None: the only one that can be the cube
@@ -32,11 +33,18 @@ class SceneSection(Section):
             raise ValueError("white and dark go together: give both or none")
         return self
 
+    @model_validator(mode="after")
+    def _table_or_cube(self) -> "SceneSection":
+        if self.table is not None and (self.cube, self.labels, self.purest) != (None, None, None):
+            raise ValueError("a table names its cubes and the files of their labels: leave out cube, labels and purest")
+        return self
+
 
 class SceneSplitSection(Section):
-    """Which pixels are trained on; the rest of train and val is tested on."""
+    """Which pixels or patients are trained on; the rest of train and val is tested on."""
 
-    kind: Literal["block", "random", "given"] = "block"  # random: leaky, warned about in every report
+    # None: patient for a table of cubes, else block. random: leaky, warned about in every report
+    kind: Literal["block", "random", "given", "patient"] | None = None
     train: Annotated[float, Field(gt=0, lt=1)] = 0.6
     val: Fraction = 0.15
     block: Positive | None = None  # pixels along a block; None tries many

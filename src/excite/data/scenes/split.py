@@ -4,7 +4,7 @@ Source: arXiv 1811.03707 (partitions without a leak); random splits as published
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,13 @@ class SceneSplit:
     Args:
         parts: 0 unused, 1 train, 2 val, 3 test.
         unit: Number of the block of each used pixel, from 1 on, for intervals over blocks; 0 unused.
-        kind: "block", "random" or "given".
+        kind: "block", "random" or "given"; of several cubes "patient", or "cube" where no patients are known.
         guard: Pixels that any two parts keep apart, 0 for none.
         window: For which it was made, pixels.
         counts: Pixels of each class in each part.
         overlap: What training windows cover of the test part.
         notes: What was decided and what to beware of, each a sentence.
+        members: Names of the patients, or cubes, of each part, where whole ones were given away.
 
     Shape:
         parts (H, W) uint8, unit (H, W) int32
@@ -46,6 +47,7 @@ class SceneSplit:
     counts: Mapping[str, tuple[int, ...]]
     overlap: Overlap
     notes: tuple[str, ...] = ()
+    members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def positions(self, part: str) -> NDArray[np.int64]:
         """Return (row, column) of the pixels of one part, (N, 2), in reading order."""
@@ -55,7 +57,9 @@ class SceneSplit:
         """Return all but the two maps, for a report."""
         return {"kind": self.kind, "guard": self.guard, "window": self.window, "notes": list(self.notes),
                 "counts": {part: list(numbers) for part, numbers in self.counts.items()},
-                "overlap": self.overlap.to_json()}
+                "overlap": self.overlap.to_json(),
+                **({f"{self.kind}s": {part: list(names) for part, names in self.members.items()}}
+                   if self.members else {})}
 
 
 def random_split(labels: NDArray[Any], *, window: int, train: float = 0.1, val: float = 0.1, seed: int = 345,

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from excite.errors import DataError, EnvironmentFault, UsageError
-from excite.jobs import scene_tiles
-from excite.jobs.scene_tiles import _claim, cube_digest, predict_into, weights_digest
+from excite.jobs.scenes import tiles
+from excite.jobs.scenes.tiles import _claim, cube_digest, predict_into, weights_digest
 from excite.models.classifier import create_model
 from excite.models.scene_prediction import predict_scene
 from excite.progress import Progress
@@ -21,7 +21,7 @@ from excite.progress import Progress
 SETUP = """
 import sys, numpy as np, torch
 from pathlib import Path
-from excite.jobs.scene_tiles import predict_into
+from excite.jobs.scenes.tiles import predict_into
 from excite.models.classifier import create_model
 torch.manual_seed(0)
 model = create_model("hybridsn", in_channels=13, num_classes=4, window=9)
@@ -131,7 +131,7 @@ def test_a_tile_that_another_computes_is_waited_for(tmp_path, monkeypatch):
             (tmp_path / "tile-2.json").write_text(record)
             held.__exit__(None, None, None)
 
-    monkeypatch.setattr(scene_tiles.time, "sleep", finish)
+    monkeypatch.setattr(tiles.time, "sleep", finish)
     assert predict_into(tmp_path, small(), scene(), tile=8, threads=1).computed == 0
     assert len(waits) == 2 and content(tmp_path) == before
 

@@ -1,7 +1,5 @@
 """From a config to everything that training on a scene needs: cube, labels, split, reduction, windows, network."""
 
-import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,20 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from excite.data.scenes.block_split import block_split
-from excite.data.scenes.blocks import row_blocks
-from excite.data.scenes.label_files import read_labels
 from excite.data.scenes.reduction import BandReduction, fit_reduction, nearest_bands
-from excite.data.scenes.scene import Scene, find_scene, open_scene
-from excite.data.scenes.split import SceneSplit, given_split, random_split
+from excite.data.scenes.scene import Scene
+from excite.data.scenes.split import SceneSplit
 from excite.data.scenes.windows import SceneWindows
 from excite.deploy.bundle import WEIGHTS, find_bundle
 from excite.engine.windows import SceneBatches
-from excite.errors import DataError, UsageError
+from excite.errors import DataError
 from excite.jobs.network import build_network
-from excite.jobs.scene_sections import SceneConfig
+from excite.jobs.scenes.data import fingerprint_of, read_scene, sha256, split_of
+from excite.jobs.scenes.sections import SceneConfig, with_defaults
 from excite.progress import Progress, silent
 from excite.tasks.classification import ClassificationTask
+from excite.tiling import Border
 from excite.weights.load import LoadReport
 from excite.weights.store import resolve
 
@@ -63,6 +60,11 @@ class PreparedScene:
         return self.config.model.name if self.model_record else type(self.model).__name__
 
     @property
+    def border(self) -> Border:
+        """Return what lies beyond the scene."""
+        return "zero" if self.config.border == "zero" else "reflect"
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """Return the network's input, (components, window, window)."""
         return (self.reduction.components, self.config.window, self.config.window)
@@ -79,7 +81,7 @@ class PreparedScene:
         return SceneWindows(self.reduced, self.split.positions(part), self.truth(part), window=config.window,
                             batch_size=config.loop.batch_size, seed=config.seed,
                             augment=config.augment if train else None, reduction=self.reduction,
-                            sampler=config.loop.sampler if train else "order", border=config.border)
+                            sampler=config.loop.sampler if train else "order", border=self.border)
 
     def batches(self, part: str, *, train: bool = False) -> SceneBatches:
         """Return the same as tensors."""
@@ -100,7 +102,7 @@ def prepare_scene(config: SceneConfig, *, model: nn.Module | None = None,
     Raises:
         DataError: faults of the files or the split. UsageError: arguments that do not fit. ModelError: of the weights.
     """
-    progress = progress or silent()
+    progress, config = progress or silent(), with_defaults(config)
     scene = read_scene(config)
     classes = scene.labels.classes
     if absent := [name for name, count in zip(classes, scene.labels.counts, strict=True) if not count]:
@@ -125,37 +127,10 @@ def prepare_scene(config: SceneConfig, *, model: nn.Module | None = None,
     return PreparedScene(
         config=config, scene=scene, split=split, reduction=reduction, reduced=reduced, model=model, model_record=record,
         weights=report, task=ClassificationTask(classes, config.loss, counts),
-        fingerprint={"cube": _sha256(scene.cube.values), "labels": _sha256(scene.labels.values),
-                     "parts": _sha256(split.parts)},
+        fingerprint={**fingerprint_of(scene), "parts": sha256(split.parts)},
         reasons={"scene": "; ".join(scene.notes) or "as it is", "network": told, "bands": _reduction_told(reduction),
                  "window": f"{config.window} x {config.window} pixels; beyond the border {config.border}",
                  "split": "; ".join(split.notes)})
-
-
-def read_scene(config: SceneConfig) -> Scene:
-    """Return the scene that a config names: two files, one with abundances, or a folder or cube with labels beside."""
-    section = config.scene
-    if section.cube is None:
-        raise UsageError("no cube is given", fix="excite train CUBE, or scene.cube in the config")
-    given = section.model_dump(exclude={"cube", "labels"}, exclude_defaults=True)
-    if section.labels is None and not set(given) - {"purest"}:
-        return find_scene(section.cube, purest=section.purest)
-    return open_scene(section.cube, section.labels, **given)
-
-
-def split_of(config: SceneConfig, scene: Scene) -> SceneSplit:
-    """Return the split that a config asks for."""
-    section, labels = config.split, scene.labels.values
-    names = {"window": config.window, "classes": scene.labels.classes}
-    if section.kind == "given":
-        files: Mapping[str, Path | None] = {"train": section.train_map, "val": section.val_map,
-                                            "test": section.test_map}
-        maps = {part: read_labels(file).values for part, file in files.items() if file is not None}
-        return given_split(labels, maps, **names)  # type: ignore[arg-type]
-    shares = {"train": section.train, "val": section.val, "seed": section.seed}
-    if section.kind == "random":
-        return random_split(labels, **shares, **names)  # type: ignore[arg-type]
-    return block_split(labels, block=section.block, guard=section.guard, **shares, **names)  # type: ignore[arg-type]
 
 
 def reduction_of(config: SceneConfig, scene: Scene, split: SceneSplit) -> BandReduction:
@@ -196,11 +171,3 @@ def _reduction_told(reduction: BandReduction) -> str:
     share = f", {sum(reduction.explained):.2%} of the variance" if reduction.explained else ""
     leak = "" if reduction.fitted_on == "training pixels" else ": test pixels took part, as is usual and leaky"
     return f"{kinds[reduction.kind]}{share}; learnt on {reduction.pixels} {reduction.fitted_on}{leak}"
-
-
-def _sha256(values: NDArray[Any]) -> str:
-    """Return the hash of an array's values and shape, block by block."""
-    found = hashlib.sha256(f"{values.shape} {values.dtype}".encode())
-    for rows in row_blocks(values):
-        found.update(np.ascontiguousarray(values[rows]).tobytes())
-    return found.hexdigest()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from excite.data.scenes.cube import Cube
 from excite.data.scenes.envi import ENVI_SUFFIXES, find_pair
 from excite.data.scenes.gaps import NoData
 from excite.data.scenes.label_files import write_labels
@@ -24,7 +25,10 @@ KINDS = (".png", ".npy", ".mat", ".hdr")
 
 @dataclass(frozen=True, kw_only=True)
 class MappedScene:
-    """A scene that was mapped: its file, the files written, pixels of each class, and how long the network took."""
+    """A scene that was mapped: its file, the files written, pixels of each class, and how long the network took.
+
+    `notes` say how the cube was read, and what is odd about it.
+    """
 
     file: str
     labels: str | None
@@ -32,11 +36,12 @@ class MappedScene:
     pixels: dict[str, int]
     without_data: int
     seconds: float
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Return plain data."""
         return {"file": self.file, "labels": self.labels, "confidence": self.confidence, "pixels": self.pixels,
-                "without_data": self.without_data, "seconds": round(self.seconds, 3)}
+                "without_data": self.without_data, "seconds": round(self.seconds, 3), "notes": list(self.notes)}
 
 
 def map_scene(bundle: str | Path, cube: str | Path, *, out: Path | None = None, confidence: Path | None = None,
@@ -47,7 +52,8 @@ def map_scene(bundle: str | Path, cube: str | Path, *, out: Path | None = None, 
 
     Args:
         bundle: Of a training on a scene, or its run folder.
-        cube: With the bands of the training scene; `variable` to `dark` are as for `open_cube`.
+        cube: With the bands of the training scene, or more whose wavelengths tell which they are; `variable` to `dark`
+            are as for `open_cube`, and a no-data value that training was told holds here too.
         out: Label map, 0 where there are no data: .png, .npy, .mat, or .hdr (ENVI, with the cube's map information).
         confidence: Probability of the label: .npy, float32.
 
@@ -58,9 +64,8 @@ def map_scene(bundle: str | Path, cube: str | Path, *, out: Path | None = None, 
     source = Path(cube)
     _check(source, out, confidence)
     predictor = ScenePredictor(bundle, threads=threads)
-    options: dict[str, Any] = {"drop_bands": drop_bands, "no_data": no_data, "white": white, "dark": dark}
-    scene = (prepare_cube(read_abundances(source)[0], **options) if variable is None and has_abundances(source)
-             else open_cube(source, variable=variable, **options))
+    scene = read_for(predictor, source, variable=variable, drop_bands=drop_bands, no_data=no_data, white=white,
+                     dark=dark)
     began = time.perf_counter()
     found = predictor(scene, progress=progress or silent())
     seconds = time.perf_counter() - began
@@ -72,8 +77,21 @@ def map_scene(bundle: str | Path, cube: str | Path, *, out: Path | None = None, 
             np.save(confidence, found.confidence)
     counts = np.bincount(found.labels.ravel(), minlength=len(found.classes) + 1).tolist()
     return MappedScene(file=str(cube), labels=str(out) if out else None, seconds=seconds, without_data=counts[0],
-                       confidence=str(confidence) if confidence else None,
+                       notes=scene.notes, confidence=str(confidence) if confidence else None,
                        pixels=dict(zip(found.classes, counts[1:], strict=True)))
+
+
+def read_for(predictor: ScenePredictor, path: Path, *, variable: str | None = None, no_data: NoData = None,
+             **options: Any) -> Cube:
+    """Return a cube as a network takes it: read as `open_cube` does, with the bands of the training.
+
+    Raises:
+        DataError: the cube cannot be read, or has not these bands. UsageError: an option does not fit it.
+    """
+    options["no_data"] = predictor.told.get("no_data") if no_data is None else no_data
+    if variable is None and has_abundances(path):
+        return predictor.fitted(prepare_cube(read_abundances(path)[0], **options))
+    return predictor.fitted(open_cube(path, variable=variable, **options))
 
 
 def _check(cube: Path, out: Path | None, confidence: Path | None) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import t as student
 
-from excite.jobs.scene_sections import SceneConfig
-from excite.jobs.scene_train import SceneRun, train_scene
+from excite.jobs.scenes.sections import SceneConfig
+from excite.jobs.scenes.train import SceneRun, train_scene
 from excite.metrics.intervals import Interval
 from excite.progress import Progress, silent
 
@@ -52,7 +52,7 @@ def repeat_scene(config: SceneConfig, *, out: Path | None = None, images: bool =
         As `train_scene`.
     """
     progress = progress or silent()
-    folder = out or Path("runs") / (config.scene.cube.resolve().stem if config.scene.cube else "scene")
+    folder = out or Path("runs") / config.name
     runs = []
     for number in range(config.repeats):
         progress.say(f"training {number + 1} of {config.repeats}")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from excite.deploy.export import evaluating
 from excite.engine.loop import fit
 from excite.jobs.network import build_network
-from excite.jobs.scene_prepare import PreparedScene
+from excite.jobs.scenes.prepare import PreparedScene
 from excite.metrics.classification import ClassificationMeasure
 from excite.metrics.intervals import Interval, bootstrap
 from excite.progress import Progress, silent

@@ -15,10 +15,10 @@ from torch import nn
 
 from excite.config import load_config
 from excite.errors import UsageError
-from excite.jobs import scene_baselines as module
-from excite.jobs.scene_baselines import Baseline, in_pairs, measured, run_baselines, units_of
-from excite.jobs.scene_prepare import PreparedScene, prepare_scene
-from excite.jobs.scene_sections import SceneConfig
+from excite.jobs.scenes import baselines as module
+from excite.jobs.scenes.baselines import Baseline, in_pairs, measured, run_baselines, units_of
+from excite.jobs.scenes.prepare import PreparedScene, prepare_scene
+from excite.jobs.scenes.sections import SceneConfig
 from small_scenes import WINDOW, scene_config, small_scene, windows_of
 from stand_ins import Told
 

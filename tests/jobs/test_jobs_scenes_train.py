@@ -23,14 +23,14 @@ from excite.deploy.scene_predictor import ScenePredictor
 from excite.engine.signals import StopFlag
 from excite.errors import DataError, EnvironmentFault, Interrupted, UsageError
 from excite.jobs import run_folder as files
-from excite.jobs import scene_repeats
-from excite.jobs import scene_train as module
-from excite.jobs.scene_baselines import Baseline
-from excite.jobs.scene_finish import CONFIDENCE, LABELS, PARTS
-from excite.jobs.scene_prepare import prepare_scene
-from excite.jobs.scene_repeats import repeat_scene
-from excite.jobs.scene_sections import SceneConfig
-from excite.jobs.scene_train import SceneRun, train_scene
+from excite.jobs.scenes import repeats
+from excite.jobs.scenes import train as module
+from excite.jobs.scenes.baselines import Baseline
+from excite.jobs.scenes.finish import CONFIDENCE, LABELS, PARTS
+from excite.jobs.scenes.prepare import prepare_scene
+from excite.jobs.scenes.repeats import repeat_scene
+from excite.jobs.scenes.sections import SceneConfig, with_defaults
+from excite.jobs.scenes.train import SceneRun, train_scene
 from excite.metrics.intervals import Interval
 from html_reader import Reader
 from small_scenes import WINDOW, scene_config, small_scene
@@ -93,7 +93,9 @@ def test_the_folder_holds_what_a_run_is(made: Made) -> None:
     assert {file.name for file in run.iterdir()} == {
         ".lock", "bundle", "checkpoints", LABELS, CONFIDENCE, PARTS, files.CONFIG, files.ENVIRONMENT, files.EVALUATION,
         files.HASHES, files.LOG, files.REPORT, files.SPLIT}
-    assert load_config(SceneConfig, run / files.CONFIG) == scene_config(made.cube)
+    stored = load_config(SceneConfig, run / files.CONFIG)
+    assert stored == with_defaults(scene_config(made.cube))
+    assert (stored.split.kind, stored.border) == ("block", "reflect")
     assert set(json.loads((run / files.HASHES).read_text(encoding="utf-8"))) == {"cube", "labels", "parts"}
     split = json.loads((run / files.SPLIT).read_text(encoding="utf-8"))
     parts = np.load(run / PARTS)
@@ -326,7 +328,7 @@ def test_repeats_differ_by_seed_and_are_told_together(made: Made, tmp_path: Path
         svm = Baseline(name="SVM", predicted=np.zeros(1, np.int64), seconds=1.0, metrics=made.run.evaluation.metrics)
         return replace(made.run, evaluation=replace(made.run.evaluation, metrics=metrics), baselines={"SVM": svm})
 
-    monkeypatch.setattr(scene_repeats, "train_scene", trained)
+    monkeypatch.setattr(repeats, "train_scene", trained)
     found = repeat_scene(scene_config(made.cube, **{"repeats": 3, "split.seed": 10}), out=tmp_path)
     assert seen == [(42, 10, 1, "repeat-1"), (43, 11, 1, "repeat-2"), (44, 12, 1, "repeat-3")]
     low, high = t.interval(0.95, 2, loc=np.mean([0.5, 0.8, 0.9]), scale=sem([0.5, 0.8, 0.9]))

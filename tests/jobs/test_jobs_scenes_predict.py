@@ -1,5 +1,6 @@
 """A cube mapped to files: what they hold, where on earth they lie, and what is never overwritten."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 from excite.data.scenes.cube import Cube
 from excite.data.scenes.envi import read_envi, write_envi
 from excite.data.scenes.label_files import read_labels
+from excite.deploy.bundle import update_bundle
 from excite.deploy.scene_predictor import ScenePredictor
 from excite.errors import DataError, EnvironmentFault, UsageError
-from excite.jobs.scene_predict import map_scene
+from excite.jobs.scenes.predict import map_scene
 from scene_bundles import CLASSES, cube, network, scene_bundle
 
 pytestmark = pytest.mark.slow
@@ -45,7 +47,8 @@ def test_the_map_is_what_the_bundle_predicts(bundle: Path, scene: Path, suffix: 
     assert suffix in (".png", ".npy") or written.classes == CLASSES
     assert (found.labels, found.confidence, found.without_data) == (str(out), str(sure), 6)
     assert found.pixels == {name: int((expected.labels == place + 1).sum()) for place, name in enumerate(CLASSES)}
-    assert set(found.to_json()) == {"file", "labels", "confidence", "pixels", "without_data", "seconds"}
+    assert set(found.to_json()) == {"file", "labels", "confidence", "pixels", "without_data", "seconds", "notes"}
+    assert found.notes == ("6 of 357 pixels hold no data (no_data is -99.0)",)
     if suffix == ".hdr":
         assert read_envi(out).header["map info"] == PLACE
 
@@ -58,6 +61,26 @@ def test_bands_can_be_dropped_and_gaps_named(bundle: Path, tmp_path: Path) -> No
     assert found.without_data == 1 and found.labels is None and sum(found.pixels.values()) == 21 * 17 - 1
     with pytest.raises(DataError, match="the network was trained on 16 bands, the cube has 17"):
         map_scene(bundle, tmp_path / "scene.npz", variable="cube", no_data="nan")
+
+
+def test_what_training_was_told_of_its_cube_holds_for_others(bundle: Path, tmp_path: Path) -> None:
+    told = {"drop_bands": [0], "no_data": -5, "calibrated": True}
+    taught = tmp_path / "bundle"
+    shutil.copytree(bundle, taught)
+    update_bundle(taught, provenance={"cube": told})
+    values = np.concatenate([np.full((21, 17, 1), 7, np.float32), cube()], axis=2)
+    values[4, 5] = -5
+    np.save(tmp_path / "scene.npy", values)
+    found = map_scene(taught, tmp_path / "scene.npy", out=tmp_path / "map.npy", threads=1)
+    valid = np.ones((21, 17), bool)
+    valid[4, 5] = False
+    expected = ScenePredictor(bundle, threads=1)(Cube(values=cube(), source="x", valid=valid))
+    np.testing.assert_array_equal(np.load(tmp_path / "map.npy"), expected.labels)
+    assert found.notes[:2] == ("1 of 357 pixels hold no data (no_data is -5)",
+                               "1 of the cube's 17 bands were dropped, as in training")
+    assert found.notes[2].startswith("WARNING: the network was trained on reflectance")
+    other = map_scene(taught, tmp_path / "scene.npy", drop_bands=[0], no_data=7, threads=1)
+    assert other.without_data == 0 and "as in training" not in " ".join(other.notes)
 
 
 @pytest.mark.parametrize(("given", "text"), [

@@ -1,4 +1,4 @@
-"""Train on a hyperspectral scene: from a cube and its labels to a proved network, maps and honest numbers."""
+"""Train on a hyperspectral scene, or several: from cubes and labels to a proved network, maps and honest numbers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +14,17 @@ from excite.jobs import run_folder as files
 from excite.jobs.environment import environment
 from excite.jobs.resuming import refuse_other_config, refuse_other_environment, stored_config
 from excite.jobs.run_folder import RunFolder, ending_logged
-from excite.jobs.scene_baselines import Baseline
-from excite.jobs.scene_finish import finish_scene
-from excite.jobs.scene_prepare import PreparedScene, prepare_scene
-from excite.jobs.scene_sections import SceneConfig
+from excite.jobs.scenes.baselines import Baseline
+from excite.jobs.scenes.finish import finish_scene
+from excite.jobs.scenes.prepare import PreparedScene, prepare_scene
+from excite.jobs.scenes.sections import SceneConfig, with_defaults
 from excite.machine import usable_cores
 from excite.metrics.evaluation import Evaluation
 from excite.progress import Progress, silent
 
 SHOWN = ("accuracy", "balanced_accuracy", "kappa", "f1_macro", "ece")
 # Where files lie does not make it another run: they are compared by content.
-PLACES = tuple(("scene", key) for key in ("cube", "labels", "white", "dark")) + tuple(
+PLACES = tuple(("scene", key) for key in ("table", "cube", "labels", "white", "dark")) + tuple(
     ("split", key) for key in ("train_map", "val_map", "test_map"))
 
 
@@ -64,18 +64,18 @@ def train_scene(config: SceneConfig, *, model: nn.Module | None = None, out: str
 
     Args:
         model: A network of your own, (N, components, window, window) -> (N, classes); config.model otherwise.
-        out: The run folder; runs/NAME-OF-SCENE otherwise.
+        out: The run folder; runs/NAME-OF-CUBE-OR-TABLE otherwise.
         images: Put maps into the report.
-        simulated: Report and card say that the scene is simulated; None looks for `simulated` in the cube's header.
+        simulated: Report and card say that the scene is simulated; None looks for `simulated` in the cube's header, or
+            in the table's column of that name.
 
     Raises:
         DataError, ModelError, EnvironmentFault, UsageError: with exit codes 3, 4, 5, 2.
         Interrupted: a signal came; the state is saved.
     """
-    progress = progress or silent()
+    progress, config = progress or silent(), with_defaults(config)
     threads = config.loop.threads or usable_cores()
-    name = config.scene.cube.resolve().stem if config.scene.cube else "scene"
-    with RunFolder(Path(out) if out else Path("runs") / name) as run:
+    with RunFolder(Path(out) if out else Path("runs") / config.name) as run:
         resumed = not run.is_new
         if resumed:
             refuse_other_config(run, stored_config(run, SceneConfig).model_dump(mode="json"),
