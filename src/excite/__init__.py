@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from excite.jobs.train import Run, train
     from excite.models.classifier import create_model, list_models
     from excite.models.cost import Cost, count
+    from excite.models.prediction import for_prediction
     from excite.models.scene_prediction import predict_scene
     from excite.weights.inflate import inflate
     from excite.weights.load import LoadReport, load_weights
@@ -29,6 +30,7 @@ _WHERE = {
     "count": "models.cost",
     "create_model": "models.classifier",
     "evaluate": "jobs.evaluate",
+    "for_prediction": "models.prediction",
     "inflate": "weights.inflate",
     "list_models": "models.classifier",
     "load": "deploy.runtime",
@@ -37,7 +39,7 @@ _WHERE = {
     "train": "jobs.train",
 }
 __all__ = ["AttentionPlan", "Cost", "LoadReport", "Predictor", "Run", "count", "create_model", "evaluate",
-           "inflate", "list_models", "load", "load_weights", "predict_scene", "train"]
+           "for_prediction", "inflate", "list_models", "load", "load_weights", "predict_scene", "train"]
 
 
 def __getattr__(name: str) -> object:

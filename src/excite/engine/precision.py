@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from excite.engine.contracts import BatchLike, Task
+from excite.models.prediction import has_bfloat16
 
 ROUNDS = 3    # measured steps of each precision, after one of each that warms up
 SAMPLES = 8   # images in a measured step
@@ -52,14 +53,6 @@ def choose(model: nn.Module, task: Task, batch: BatchLike, *, device: str = "cpu
     return Choice(name="bfloat16" if gain >= MARGIN else "float32", milliseconds=best,
                   reason=f"measured: a step on {min(SAMPLES, len(batch.labels))} images takes "
                          f"{best['bfloat16']:.0f} ms in bfloat16, {best['float32']:.0f} ms in float32")
-
-
-def has_bfloat16(device: str = "cpu") -> bool:
-    """Return whether the device computes in bfloat16 itself."""
-    if torch.device(device).type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    found = torch.cpu.get_capabilities()
-    return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def _step(model: nn.Module, task: Task, batch: BatchLike, precision: str, device: str) -> None:

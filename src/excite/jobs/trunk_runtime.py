@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from excite.deploy.export import evaluating, export
 from excite.deploy.session import open_session
-from excite.engine.precision import autocast, has_bfloat16
+from excite.engine.precision import autocast
 from excite.engine.state import arrange
 from excite.errors import ModelError, UsageError
+from excite.models.prediction import has_bfloat16
 
 Float = NDArray[np.float32]
 Run = Callable[[Tensor], Float]
