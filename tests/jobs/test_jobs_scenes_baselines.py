@@ -62,10 +62,8 @@ def svms() -> list[Any]:
 def test_they_are_scikit_learns_own_chosen_on_the_validation_pixels(prepared: PreparedScene, tmp_path: Path) -> None:
     told = Told()
     svm, forest = run_baselines(prepared, tmp_path, progress=told)
-    trees = [RandomForestClassifier(300, min_samples_leaf=leaf, class_weight="balanced_subsample", random_state=42)
-             for leaf in (1, 5)]
     np.testing.assert_array_equal(svm.predicted, best_of(svms(), prepared))
-    np.testing.assert_array_equal(forest.predicted, best_of(trees, prepared))
+    np.testing.assert_array_equal(forest.predicted, best_of(forests(), prepared))
     assert told.texts == ["baseline: SVM on spectra", "baseline: random forest on spectra"]
     truth = pixels(prepared, 3)[1]
     for one in (svm, forest):
@@ -76,11 +74,20 @@ def test_they_are_scikit_learns_own_chosen_on_the_validation_pixels(prepared: Pr
     assert 0.5 < accuracy_score(truth, svm.predicted) < 1
 
 
-def test_a_support_vector_machine_learns_from_so_many_pixels_at_most(
-        prepared: PreparedScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def forests() -> list[Any]:
+    return [RandomForestClassifier(300, min_samples_leaf=leaf, class_weight="balanced_subsample", random_state=42)
+            for leaf in (1, 5)]
+
+
+def test_they_learn_from_so_many_pixels_at_most(prepared: PreparedScene, tmp_path: Path,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST", 60)
-    some = np.random.default_rng(42).permutation(len(pixels(prepared, 1)[0]))[:60]
-    np.testing.assert_array_equal(run_baselines(prepared, tmp_path)[0].predicted, best_of(svms(), prepared, some))
+    all_of_them, told = len(pixels(prepared, 1)[0]), Told()
+    some = np.random.default_rng(42).permutation(all_of_them)[:60]
+    svm, forest = run_baselines(prepared, tmp_path, progress=told)
+    np.testing.assert_array_equal(svm.predicted, best_of(svms(), prepared, some))
+    np.testing.assert_array_equal(forest.predicted, best_of(forests(), prepared, some))
+    assert told.texts[0] == f"baseline: SVM on spectra, on 60 of {all_of_them:,} training pixels"
 
 
 def test_a_cnn_learns_from_the_same_windows(cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

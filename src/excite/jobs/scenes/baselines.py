@@ -18,6 +18,7 @@ from excite.deploy.export import evaluating
 from excite.engine.loop import fit
 from excite.jobs.network import build_network
 from excite.jobs.scenes.prepare import PreparedScene
+from excite.machine import usable_cores
 from excite.metrics.classification import ClassificationMeasure
 from excite.metrics.intervals import Interval, bootstrap
 from excite.progress import Progress, silent
@@ -28,7 +29,7 @@ COMPARED = ("accuracy", "balanced_accuracy", "kappa")
 COSTS, WIDTHS = (1.0, 10.0, 100.0), (0.1, 1.0, 10.0)  # of the SVM: C, and gamma times the number of values
 LEAVES = (1, 5)     # of the forest: pixels in a leaf
 TREES = 300
-MOST = 10_000       # training pixels of the SVM, whose time grows with their square
+MOST = 10_000       # training pixels that SVM and forest learn from, drawn at random; more cost minutes
 CNN = "resnet20"
 
 
@@ -49,8 +50,10 @@ def run_baselines(prepared: PreparedScene, folder: Path, *, progress: Progress |
         folder: For what the 2-D CNN keeps while it trains.
     """
     progress, found = progress or silent(), []
+    pixels = len(prepared.truth("train"))
     for name in prepared.config.baselines:
-        progress.say(f"baseline: {NAMES[name]}")
+        progress.say(f"baseline: {NAMES[name]}" + (f", on {MOST:,} of {pixels:,} training pixels"
+                                                   if pixels > MOST and name != "cnn" else ""))
         began = time.perf_counter()
         predicted = METHODS[name](prepared, folder)
         found.append(Baseline(name=NAMES[name], predicted=predicted, seconds=time.perf_counter() - began,
@@ -91,10 +94,7 @@ def _svm(prepared: PreparedScene, _: Path) -> Labels:
     """Support vectors with a radial kernel; C and gamma are those that are best on the validation pixels."""
     from sklearn.svm import SVC
 
-    values, truth = spectra(prepared, "train"), prepared.truth("train")
-    if len(truth) > MOST:
-        some = np.random.default_rng(prepared.config.seed).permutation(len(truth))[:MOST]
-        values, truth = values[some], truth[some]
+    values, truth = _learnt_from(prepared)
     options = [{"C": cost, "gamma": width / values.shape[1]} for cost, width in product(COSTS, WIDTHS)]
     return _best(prepared, [SVC(class_weight="balanced", **one).fit(values, truth).predict for one in options])
 
@@ -103,8 +103,9 @@ def _forest(prepared: PreparedScene, _: Path) -> Labels:
     """Random trees; the size of their leaves is that which is best on the validation pixels."""
     from sklearn.ensemble import RandomForestClassifier
 
-    values, truth = spectra(prepared, "train"), prepared.truth("train")
+    values, truth = _learnt_from(prepared)
     return _best(prepared, [RandomForestClassifier(TREES, min_samples_leaf=leaf, class_weight="balanced_subsample",
+                                                   n_jobs=prepared.config.loop.threads or usable_cores(),
                                                    random_state=prepared.config.seed).fit(values, truth).predict
                             for leaf in LEAVES])
 
@@ -121,6 +122,14 @@ def _cnn(prepared: PreparedScene, folder: Path) -> Labels:
         schedule=config.schedule, loop=config.loop, seed=config.seed, folder=place, log=lambda event: None)
     with evaluating(model), torch.inference_mode():
         return np.concatenate([model(one.images).argmax(1).numpy() for one in prepared.batches("test").batches(0)])
+
+
+def _learnt_from(prepared: PreparedScene) -> tuple[Floats, Labels]:
+    """Return spectra and classes of the training pixels, of some drawn at random where there are too many."""
+    values, truth = spectra(prepared, "train"), prepared.truth("train")
+    some = np.random.default_rng(prepared.config.seed).permutation(len(truth))[:MOST] if len(truth) > MOST else \
+        np.arange(len(truth))
+    return values[some], truth[some]
 
 
 def spectra(prepared: PreparedScene, part: str) -> Floats:

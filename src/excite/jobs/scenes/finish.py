@@ -15,7 +15,7 @@ from excite.data.scenes.label_files import write_labels
 from excite.data.scenes.labels import LabelMap
 from excite.data.scenes.windows import pad_scene, window_view
 from excite.deploy.bundle import ONNX, WEIGHTS, BundleInfo, read_bundle, update_bundle, write_bundle
-from excite.deploy.scene_network import export_scene
+from excite.deploy.scene_network import export_scene, whole_form
 from excite.deploy.scene_predictor import TILE, ScenePredictor, labelled
 from excite.engine.loop import Fit
 from excite.jobs import run_folder as files
@@ -109,7 +109,9 @@ def _export(run: RunFolder, prepared: PreparedScene, fitted: Fit, simulated: boo
             "wavelengths": list(prepared.scene.cube.wavelengths or ()), "versions": versions()})
     with tempfile.TemporaryDirectory(prefix="excite-export-") as place:
         scratch = Path(place)
-        progress.say("exporting to ONNX")
+        progress.say("exporting to ONNX" if whole_form(prepared.model) is not None else
+                     "exporting to ONNX: a layer looks at its window as a whole, so scenes are computed window by "
+                     "window, far slower")
         proof = export_scene(prepared.model, scratch / ONNX, windows)
         progress.say(f"parity: {proof.text()}")
         save_file({key: value.detach().contiguous().clone() for key, value in prepared.model.state_dict().items()},

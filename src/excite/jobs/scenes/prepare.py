@@ -1,6 +1,6 @@
 """From a config to everything that training on a scene needs: cube, labels, split, reduction, windows, network."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from excite.data.scenes.windows import SceneWindows
 from excite.deploy.bundle import WEIGHTS, find_bundle
 from excite.engine.windows import SceneBatches
 from excite.errors import DataError
+from excite.jobs import run_folder as files
 from excite.jobs.network import build_network
 from excite.jobs.scenes.data import fingerprint_of, read_scene, sha256, split_of
+from excite.jobs.scenes.measured import seen
 from excite.jobs.scenes.sections import SceneConfig, with_defaults
 from excite.progress import Progress, silent
 from excite.tasks.classification import ClassificationTask
@@ -109,6 +111,7 @@ def prepare_scene(config: SceneConfig, *, model: nn.Module | None = None,
         raise DataError(f"no labelled pixel of class {', '.join(absent)}", where=scene.labels.source,
                         fix="number the classes that are there 1, 2, 3, ..., and name these only")
     split = split_of(config, scene)
+    split = replace(split, notes=(*_seen_by_weights(config, scene), *split.notes))
     if not any(split.counts["val"]):
         raise DataError("the val part is empty", why="it chooses the best epoch and the temperature",
                         fix="set split.val above 0, or give split.val_map")
@@ -128,9 +131,16 @@ def prepare_scene(config: SceneConfig, *, model: nn.Module | None = None,
         config=config, scene=scene, split=split, reduction=reduction, reduced=reduced, model=model, model_record=record,
         weights=report, task=ClassificationTask(classes, config.loss, counts),
         fingerprint={**fingerprint_of(scene), "parts": sha256(split.parts)},
-        reasons={"scene": "; ".join(scene.notes) or "as it is", "network": told, "bands": _reduction_told(reduction),
+        reasons={"scene": "; ".join([_labelled(scene), *scene.notes]), "network": told,
+                 "bands": _reduction_told(reduction),
                  "window": f"{config.window} x {config.window} pixels; beyond the border {config.border}",
                  "split": "; ".join(split.notes)})
+
+
+def _labelled(scene: Scene) -> str:
+    """Return how many pixels have a label: a map whose first class is 0 loses it without an error."""
+    values = scene.labels.values
+    return f"{np.count_nonzero(values):,} of {values.size:,} pixels have a label, the others 0, which is none"
 
 
 def reduction_of(config: SceneConfig, scene: Scene, split: SceneSplit) -> BandReduction:
@@ -163,6 +173,14 @@ def _weights(config: SceneConfig) -> Path | None:
     if given is not None and Path(given).is_dir():
         return find_bundle(Path(given)) / WEIGHTS
     return resolve(given, config.model.name)
+
+
+def _seen_by_weights(config: SceneConfig, scene: Scene) -> list[str]:
+    """Return the warning that the network starts from one that has learnt from these pixels; none where it has not."""
+    given = config.model.weights
+    places = [] if given is None else [Path(given), *Path(given).parents[:2]]  # a run, its bundle, its weights
+    run = next((one for one in places if (one / files.HASHES).is_file()), None)
+    return [] if run is None else [f"the network starts from {run.name}: {note}" for note in seen(scene, run)]
 
 
 def _reduction_told(reduction: BandReduction) -> str:

@@ -65,10 +65,13 @@ def repeat_scene(config: SceneConfig, *, out: Path | None = None, images: bool =
 
 
 def spread(values: list[float | None]) -> Interval:
-    """Return a mean with the 95 % interval of Student's t; several values of one training are one repeat."""
+    """Return the mean of shares or kappas with the 95 % interval of Student's t, which ends at 1.
+
+    Several values of one training are one repeat.
+    """
     known = np.array([value for value in values if value is not None], np.float64)
     if len(known) < 2:
         return Interval(value=float(known[0]) if len(known) else None, low=None, high=None, note="one repeat only")
     half = float(student.ppf(0.975, len(known) - 1) * known.std(ddof=1) / np.sqrt(len(known)))
     middle = float(known.mean())
-    return Interval(value=middle, low=middle - half, high=middle + half)
+    return Interval(value=middle, low=middle - half, high=min(middle + half, 1.0))
