@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from excite.cli.bench_networks import networks
+
 if TYPE_CHECKING:
     from excite.jobs import bench_heads
     from excite.jobs.bench_cost import Bench, Measured
@@ -22,7 +24,11 @@ def bench() -> None:
       excite bench cost
       excite bench cost --threads 1 --seconds 20
       excite bench heads --size 256x384
+      excite bench networks --only mobilenet_v2
     """
+
+
+app.command()(networks)
 
 
 @app.command()
