@@ -131,6 +131,12 @@ def test_several_cubes_are_lines_of_json_and_one_that_fails_does_not_stop_the_re
     (("export", "run/bundle", "--out", "run"), 2, "the folder holds other files and no bundle"),
     (("predict", "run", "scene/cube.hdr", "--out", "m.csv"), 2, "a label map must end in .png, .npy, .mat, .hdr"),
     (("predict", "run", "gone.hdr"), 3, "the file does not exist"),
+    (("predict", "run", "cube.tif"), 3, "convert it to ENVI (gdal_translate -of ENVI "),
+    (("train", "cube.tif", "--labels", "scene/cube_labels.hdr"), 3, "cubes are not read from .tif files"),
+    (("train", "cube.tif"), 3, "cubes are not read from .tif files"),
+    (("evaluate", "run", "--data", "cube.tif"), 3, "cubes are not read from .tif files"),
+    (("predict", "run", "table.csv"), 3, "the table has no column cube"),
+    (("train", "scene", "--set", "scene.drop_bands=3-1"), 2, "scene.drop_bands: must be numbers and runs of them"),
     (("predict", "run", "scene/cube.hdr", "--out", "scene/cube.hdr"), 2, "the cube would be overwritten"),
 ])
 def test_what_cannot_be_is_one_message_and_its_exit_code(folder: Path, excite: Excite, monkeypatch: pytest.MonkeyPatch,
@@ -139,6 +145,7 @@ def test_what_cannot_be_is_one_message_and_its_exit_code(folder: Path, excite: E
     Path("table.csv").write_text("image,label\na.png,x\n", encoding="utf-8")
     Path("images.yaml").write_text("data: {}\n", encoding="utf-8")
     Path("scene.yaml").write_text("task: scene\n", encoding="utf-8")
+    Path("cube.tif").touch()
     if not Path("images").exists():
         linear_bundle(Path("images"))
     found, out, err = excite(*arguments)
@@ -175,6 +182,21 @@ def test_a_folder_of_cubes_is_mapped_into_a_folder(folder: Path, excite: Excite,
     one = folder / "other" / "cube.hdr"
     assert excite("predict", folder / "run", one, "--out", tmp_path / "one")[0] == 0
     assert (tmp_path / "one" / "cube.hdr").is_file()
+
+
+def test_the_cubes_of_a_table_are_mapped_into_a_folder(folder: Path, excite: Excite, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("cube,labels\n" + "".join(f"{folder / name / 'cube.hdr'},{folder / name / 'cube_labels.hdr'}\n"
+                                               for name in ("scene", "other")), encoding="utf-8")
+    code, out, err = excite("predict", folder / "run", table, "--out", tmp_path / "maps", "--threads", 1)
+    assert code == 0 and len(out.splitlines()) == 2, err
+    assert {file.name for file in (tmp_path / "maps").glob("*.hdr")} == {"other_cube.hdr", "scene_cube.hdr"}
+
+
+def test_labels_beside_a_cube_are_found_whatever_else_is_asked(folder: Path, excite: Excite, tmp_path: Path) -> None:
+    code, out, err = excite("evaluate", folder / "run", "--data", folder / "other" / "cube.hdr", "--no-data", "-1",
+                            "--classes", ",".join(ScenePredictor(folder / "run").info.classes), "--out", tmp_path)
+    assert code == 0 and "812 pixels" in out, err
 
 
 def test_how_a_cube_is_read_is_an_option_and_what_is_odd_is_told(folder: Path, excite: Excite, tmp_path: Path) -> None:

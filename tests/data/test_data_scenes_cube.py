@@ -104,8 +104,9 @@ def test_nan_is_an_error_that_counts() -> None:
     with pytest.raises(DataError) as caught:
         mark_gaps(cube(values))
     assert str(caught.value) == (
-        "here: 2 of 35 pixels hold NaN or infinity, in 2 of 6 bands (bands 1, 3, counted from 0); treat these pixels "
-        "as no data by no_data='nan', or drop these bands by drop_bands=...")
+        "here: 2 of 35 pixels hold NaN or infinity, in 2 of 6 bands (bands 1, 3 of the file, counted from 0); treat "
+        "these pixels as no data (scene.no_data=nan in training, else --no-data nan), or drop these bands "
+        "(scene.drop_bands in training, else --drop-bands)")
     for no_data in ("nan", float("nan")):
         done = mark_gaps(cube(values), no_data=no_data)
         assert done.valid is not None and np.array_equal(done.valid, np.isfinite(values).all(2))
@@ -116,8 +117,20 @@ def test_nan_is_an_error_that_counts() -> None:
 def test_a_band_of_nan_leaves_no_pixel() -> None:
     values = VALUES.astype(np.float32)
     values[:, :, 2] = np.nan
-    with pytest.raises(DataError, match=r"no pixel holds data, no_data is nan \(bands 2 are not finite in any pixel\)"):
+    with pytest.raises(DataError, match=r"no pixel holds data, no_data is nan \(bands 2 of the file are not finite in "
+                                        r"any pixel\)"):
         mark_gaps(cube(values), no_data="nan")
+
+
+def test_odd_bands_have_the_numbers_of_the_file(tmp_path: Path) -> None:
+    values = VALUES.astype(np.float32)
+    values[..., [1, 2, 4]] = np.nan
+    np.save(tmp_path / "a.npy", values)
+    with pytest.raises(DataError, match=r"in 2 of 5 bands \(bands 2, 4 of the file, counted from 0\)"):
+        open_cube(tmp_path / "a.npy", drop_bands=[1])
+    with pytest.raises(DataError, match=r"no pixel holds data, .* \(bands 2, 4 of the file are not finite in any"):
+        open_cube(tmp_path / "a.npy", drop_bands=[1], no_data="nan")
+    assert open_cube(tmp_path / "a.npy", drop_bands=[1, 2, 4]).valid is None
 
 
 @pytest.mark.parametrize("kind", [np.uint16, np.float32])
@@ -136,7 +149,7 @@ def test_no_data_values(kind: type) -> None:
     assert mark_gaps(cube(values), no_data=-9999).valid is None
     with pytest.raises(DataError, match="no pixel holds data, no_data is 7"):
         mark_gaps(cube(np.full((2, 2, 2), 7, kind)), no_data=7)
-    with pytest.raises(UsageError, match="no_data must be a number or 'nan', got 'none'"):
+    with pytest.raises(UsageError, match="no_data must be a number or nan, got 'none'"):
         mark_gaps(cube(), no_data="none")
 
 

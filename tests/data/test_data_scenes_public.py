@@ -1,6 +1,7 @@
 """Scenes by their usual names, and four real ones: a cube in the wrong order is seen by its spectra."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from scipy.io import loadmat, savemat
 from excite.data.scenes.envi import write_envi
 from excite.data.scenes.label_files import write_labels
 from excite.data.scenes.public import SCENES, public_scene
+from excite.data.scenes.reading import open_cube
 from excite.data.scenes.scene import Scene, find_scene, open_scene
 from excite.errors import DataError, UsageError
 
@@ -67,6 +69,54 @@ def test_files_of_ones_own(tmp_path: Path) -> None:
     assert both.labels.classes == tuple("wxyz") and np.array_equal(both.cube.values, CUBE[:, :, 1:])
 
 
+def test_a_folder_without_a_scene_is_told_in_brief(tmp_path: Path) -> None:
+    for number in range(12):
+        np.save(tmp_path / f"{number:02d}.npy", CUBE)
+    with pytest.raises(DataError, match=r"no cube with labels \(the folder has 00.npy, .*, 09.npy and 2 more\)"):
+        find_scene(tmp_path)
+
+
+def test_labels_beside_a_cube_are_found_however_it_is_read(tmp_path: Path) -> None:
+    values = np.concatenate([CUBE.astype(np.float32), np.full((*LABELS.shape, 1), np.nan, np.float32)], axis=2)
+    savemat(tmp_path / "a.mat", {"x": values, "y": np.zeros_like(values)})
+    savemat(tmp_path / "a_gt.mat", {"one": LABELS, "two": np.zeros_like(LABELS)})
+    bands = CUBE.shape[2]
+    np.save(tmp_path / "white.npy", np.full((1, LABELS.shape[1], bands + 1), 3.0))
+    np.save(tmp_path / "dark.npy", np.full((1, LABELS.shape[1], bands + 1), 1.0))
+    options: dict[str, Any] = {
+        "variable": "x", "label_variable": "one", "drop_bands": [bands], "classes": ["a", "b", "c", "d"], "no_data": -1,
+        "white": tmp_path / "white.npy", "dark": tmp_path / "dark.npy", "wavelengths": range(500, 501 + bands)}
+    for path in (tmp_path / "a.mat", tmp_path):
+        scene = find_scene(path, **options)
+        np.testing.assert_allclose(scene.cube.values, (CUBE - 1.0) / 2, rtol=1e-6)
+        assert np.array_equal(scene.labels.values, LABELS) and scene.labels.classes == tuple("abcd")
+        assert scene.cube.wavelengths == tuple(range(500, 500 + bands))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64])
+def test_a_cube_that_is_called_like_labels_has_its_own(tmp_path: Path, kind: type) -> None:
+    np.save(tmp_path / "float_labels.npy", CUBE)
+    np.save(tmp_path / "float_labels_gt.npy", LABELS.astype(kind))
+    for path in (tmp_path / "float_labels.npy", tmp_path):
+        scene = find_scene(path)
+        assert np.array_equal(scene.labels.values, LABELS) and np.array_equal(scene.cube.values, CUBE)
+    np.save(tmp_path / "float_labels_gt.npy", LABELS + 0.5)
+    with pytest.raises(DataError, match="float_labels_gt.npy: labels must be whole numbers, 30 of 30 are not"):
+        find_scene(tmp_path / "float_labels.npy")
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".TIFF"])
+def test_a_tif_cube_is_refused_with_what_to_do(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"a{suffix}"
+    file.touch()
+    np.save(tmp_path / "a_gt.npy", LABELS)
+    for read in (find_scene, open_cube, lambda path: open_scene(path, tmp_path / "a_gt.npy")):
+        with pytest.raises(DataError, match=f"hyperspectral cubes are not read from {suffix.lower()} files; convert it "
+                                            r"to ENVI \(gdal_translate -of ENVI IN.tif OUT.img\), or save its array "
+                                            r"\(rows, columns, bands\) as .npy or .mat"):
+            read(file)
+
+
 def test_an_envi_pair_is_one_scene(tmp_path: Path) -> None:
     write_envi(tmp_path / "field.hdr", CUBE)
     np.save(tmp_path / "labels.npy", LABELS)
@@ -85,8 +135,13 @@ def test_ambiguous_and_missing_scenes_list_what_was_found(tmp_path: Path) -> Non
                                  "PaviaU_gt.mat); name both files of one")
     assert find_scene(tmp_path / "KSC.mat").name == "Kennedy Space Center"
     (tmp_path / "KSC_gt.mat").rename(tmp_path / "truth.mat")
-    with pytest.raises(DataError, match=r"no labels for the cube \(the folder has KSC.mat, PaviaU.mat, PaviaU_gt.mat, "
-                                        r"truth.mat\); name both files, or call the labels as the cube with _gt"):
+    with pytest.raises(DataError, match=r"no labels for the cube \(none of KSC_gt, KSC_labels, KSC_label, "
+                                        r"KSC_groundtruth, KSC_ground_truth lies beside it\); name both files, or call "
+                                        r"the labels as the cube with _gt"):
+        find_scene(tmp_path / "KSC.mat")
+    (tmp_path / "KSC_gt.csv").touch()
+    with pytest.raises(DataError, match=r"no labels for the cube \(KSC_gt.csv lies beside it, and labels are read from "
+                                        r".mat, .npy, .npz, .png, "):
         find_scene(tmp_path / "KSC.mat")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"no cube with labels \(the folder has no file of a known kind\)"):
@@ -95,6 +150,9 @@ def test_ambiguous_and_missing_scenes_list_what_was_found(tmp_path: Path) -> Non
         find_scene(tmp_path / "none")
     with pytest.raises(UsageError, match=r"the labels must be named \(the file holds no abundances\)"):
         open_scene(tmp_path / "KSC.mat")
+    with pytest.raises(UsageError, match=r"the labels must be named \(the array KSC of the file is asked for, not its "
+                                         r"abundances\); name the label file too: --labels, or scene.labels"):
+        open_scene(tmp_path / "KSC.mat", variable="KSC")
     with pytest.raises(UsageError, match="purest is for abundances"):
         open_scene(tmp_path / "KSC.mat", tmp_path / "truth.mat", purest=0.9)
 

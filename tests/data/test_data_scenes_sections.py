@@ -10,6 +10,7 @@ from excite.config import Section, load_config
 from excite.data.scenes.scene import open_scene
 from excite.data.scenes.sections import ReductionSection, SceneAugmentSection, SceneSection, SceneSplitSection
 from excite.errors import UsageError
+from excite.jobs.scenes.sections import SceneConfig
 
 
 @pytest.mark.parametrize(("section", "values", "text"), [
@@ -44,4 +45,23 @@ def test_what_can_be() -> None:
 
 
 def test_the_words_of_a_scene_are_those_of_its_reader() -> None:
-    assert set(SceneSection.model_fields) == {"table", *inspect.signature(open_scene).parameters}
+    assert {*SceneSection.model_fields, "choose"} == {"table", *inspect.signature(open_scene).parameters}
+
+
+@pytest.mark.parametrize(("text", "bands"), [
+    ("[10, 11]", (10, 11)), ("100-102,150", (100, 101, 102, 150)), ("7", (7,)), ("0", (0,)), ("3, 5-6", (3, 5, 6))])
+def test_bands_are_set_as_they_are_typed(text: str, bands: tuple[int, ...]) -> None:
+    assert load_config(SceneConfig, overrides=[f"scene.drop_bands={text}"]).scene.drop_bands == bands
+
+
+@pytest.mark.parametrize("text", ["5-4", "a", "1,", "-3", "1.5,2"])
+def test_wrong_bands_are_named_by_their_key(text: str) -> None:
+    with pytest.raises(UsageError, match="scene.drop_bands: must be numbers and runs of them, from 0, such as "
+                                         f"104-108,150, got '?{text}"):
+        load_config(SceneConfig, overrides=[f"scene.drop_bands={text}"])
+
+
+@pytest.mark.parametrize("text", ["bare soil, tree,water", "[bare soil, tree, water]"])
+def test_class_names_are_set_as_they_are_typed(text: str) -> None:
+    found = load_config(SceneConfig, overrides=[f"scene.classes={text}"]).scene
+    assert found.classes == ("bare soil", "tree", "water")

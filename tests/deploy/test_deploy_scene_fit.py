@@ -1,5 +1,6 @@
 """A cube of another scene: the bands of the training are found, and what is odd about it is said."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from excite.data.scenes.cube import Cube
 from excite.data.scenes.reduction import fit_reduction
 from excite.deploy.info import BundleInfo
-from excite.deploy.scene_fit import fitted
+from excite.deploy.scene_fit import choice_of, fitted
 from excite.errors import DataError
 
 TRAINED = tuple(500.0 + 10 * place for place in (0, 1, 2, 5, 6, 9))
@@ -51,6 +52,15 @@ def test_without_wavelengths_the_bands_that_training_dropped_are_dropped() -> No
     assert fitted(done, info(cube={"drop_bands": [3, 4, 7, 8]}), REDUCTION) is done
 
 
+def test_dropped_bands_are_those_of_the_file_where_some_of_it_are_gone() -> None:
+    cube, told = Cube(values=values(10), source="x"), info(cube={"drop_bands": [3, 7, 8]})
+    kept, notes = choice_of(told, REDUCTION)(cube, [0, 1, 2, 3, 5, 6, 7, 8, 9])
+    assert kept == [0, 1, 2, 5, 6, 9] and notes == ["3 of the cube's 9 bands were dropped, as in training"]
+    shifted = replace(cube, wavelengths=ALL)
+    kept, notes = choice_of(info(wavelengths=list(TRAINED)), REDUCTION)(shifted, [0, 1, 2, 3, 5, 6, 7, 8, 9])
+    assert kept == KEPT and notes[0].startswith("of the cube's 9 bands those 6 were taken")
+
+
 @pytest.mark.parametrize(("bands", "wavelengths", "provenance", "message"), [
     (10, None, {}, "^x.hdr: the network was trained on 6 bands, the cube has 10; drop the same bands as in training"),
     (10, None, {"cube": {"drop_bands": [3, 4]}}, "trained on 6 bands, the cube has 10"),
@@ -65,6 +75,31 @@ def test_other_bands_are_refused(bands: int, wavelengths: tuple[float, ...] | No
     cube = Cube(values=values(bands), source="x.hdr", wavelengths=wavelengths)
     with pytest.raises(DataError, match=message):
         fitted(cube, info(**provenance), REDUCTION)
+
+
+def test_as_many_bands_in_another_order_are_brought_into_that_of_training() -> None:
+    turned = Cube(values=values(6), source="x", wavelengths=TRAINED[::-1])
+    found = fitted(turned, info(wavelengths=list(TRAINED)), REDUCTION)
+    np.testing.assert_array_equal(found.values, turned.values[..., ::-1])
+    assert found.wavelengths == TRAINED
+    assert found.notes == ("the cube's 6 bands were brought into the order of the training's wavelengths",)
+    swapped = Cube(values=values(6), source="x", wavelengths=(TRAINED[1], TRAINED[0], *TRAINED[2:]))
+    found = fitted(swapped, info(wavelengths=list(TRAINED)), REDUCTION)
+    np.testing.assert_array_equal(found.values, swapped.values[..., [1, 0, 2, 3, 4, 5]])
+
+
+def test_bands_that_are_one_step_off_are_told() -> None:
+    cube = Cube(values=values(10), source="x", wavelengths=tuple(one + 10 for one in ALL))
+    reduction = fit_reduction(np.random.default_rng(0).normal(3, 1, (50, 10)), components=3)
+    assert fitted(cube, info(wavelengths=ALL), reduction).notes == (
+        "WARNING: the bands lie up to 10 nm from those of the training: another sensor?",)
+
+
+def test_dropping_by_number_what_has_other_wavelengths_is_warned_of() -> None:
+    cube = Cube(values=values(10), source="x", wavelengths=tuple(one + 5000 for one in ALL))
+    notes = fitted(cube, info(wavelengths=list(TRAINED), cube={"drop_bands": [3, 4, 7, 8]}), REDUCTION).notes
+    assert notes[0] == "4 of the cube's 10 bands were dropped, as in training"
+    assert notes[1] == "WARNING: by their numbers: their wavelengths are not those of the training"
 
 
 def test_another_sensor_of_as_many_bands_is_told() -> None:

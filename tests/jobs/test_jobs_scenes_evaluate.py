@@ -21,6 +21,7 @@ from excite.data.scenes.sections import SceneSection
 from excite.deploy.scene_predictor import ScenePredictor
 from excite.errors import DataError, EnvironmentFault, ModelError, UsageError
 from excite.jobs import run_folder as files
+from excite.jobs.scenes.data import sha256
 from excite.jobs.scenes.evaluate import evaluate_scene
 from excite.jobs.scenes.finish import PARTS
 from excite.jobs.scenes.measured import blocks
@@ -245,6 +246,10 @@ def test_bands_that_training_dropped_are_dropped_in_every_cube(made: Made, tmp_p
     asked = evaluate_scene(run / "bundle", other, scene=section.model_copy(update={"drop_bands": (4, 5, 22)}))
     assert found.confusion.tolist() == asked.confusion.tolist()
     assert "3 of the cube's 27 bands were dropped, as in training" in told(found)
+    np.save(other, np.insert(np.asarray(read_envi(made.other).values), [4, 4, 20], np.nan, axis=2))
+    assert evaluate_scene(run / "bundle", other, scene=section).confusion.tolist() == asked.confusion.tolist()
+    assert "LEAK" in told(evaluate_scene(run, tmp_path / "first.npy", out=tmp_path,
+                                         scene=SceneSection(labels=labels["first"])))
     mapped = map_scene(run, other)
     assert mapped.notes == ("3 of the cube's 27 bands were dropped, as in training",)
     assert mapped.pixels == map_scene(run, other, drop_bands=(4, 5, 22)).pixels
@@ -323,3 +328,9 @@ def test_torch_is_not_needed(made: Made, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.split()) == 2
+
+
+def test_a_hash_is_of_values_in_whatever_order_of_bytes() -> None:
+    values = np.arange(24, dtype="<f4").reshape(2, 3, 4)
+    assert sha256(values) == sha256(values.astype(">f4")) != sha256(values + 1)
+    assert sha256(values) != sha256(values.astype("<f8"))

@@ -22,9 +22,21 @@ def test_of_a_folder_its_cubes_are_taken_and_nothing_else(tmp_path: Path) -> Non
     np.save(tmp_path / "z.npy", np.ones((9, 8, 5), np.float32))
     (tmp_path / "damaged.npy").write_bytes(b"no array")
     (tmp_path / ".hidden.npy").touch()
-    assert cubes_of([tmp_path]) == [*cubes, tmp_path / "damaged.npy", tmp_path / "z.npy"]
+    (tmp_path / "empty.npy").touch()
+    np.savez(tmp_path / "zipped.npz", x=np.ones((2, 2, 2)))
+    (tmp_path / "zipped.npz").rename(tmp_path / "zipped.npy")
+    assert cubes_of([tmp_path]) == [*cubes, *(tmp_path / f"{name}.npy" for name in ("damaged", "empty", "z", "zipped"))]
     assert cubes_of([str(cubes[1]), tmp_path / "gone.hdr", tmp_path / "P001_01"]) == [
         cubes[1], tmp_path / "gone.hdr", cubes[0]]
+
+
+def test_of_a_table_every_cube_is_taken(tmp_path: Path) -> None:
+    table = simulate_tissue(tmp_path / "t", patients=2, cubes=1, height=9, width=8, bands=5, classes=2, seed=1)
+    cubes = [tmp_path / "t" / name / "cube.hdr" for name in ("P001_01", "P002_01")]
+    assert cubes_of([table, tmp_path / "z.npy"]) == [*cubes, tmp_path / "z.npy"]
+    (tmp_path / "images.csv").write_text("image,label\na.png,x\n", encoding="utf-8")
+    with pytest.raises(DataError, match="images.csv: the table has no column cube and no column labels"):
+        cubes_of([tmp_path / "images.csv"])
 
 
 def test_a_folder_without_a_cube_is_told(tmp_path: Path) -> None:

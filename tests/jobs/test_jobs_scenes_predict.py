@@ -76,11 +76,28 @@ def test_what_training_was_told_of_its_cube_holds_for_others(bundle: Path, tmp_p
     valid[4, 5] = False
     expected = ScenePredictor(bundle, threads=1)(Cube(values=cube(), source="x", valid=valid))
     np.testing.assert_array_equal(np.load(tmp_path / "map.npy"), expected.labels)
-    assert found.notes[:2] == ("1 of 357 pixels hold no data (no_data is -5)",
-                               "1 of the cube's 17 bands were dropped, as in training")
+    assert found.notes[:2] == ("1 of the cube's 17 bands were dropped, as in training",
+                               "1 of 357 pixels hold no data (no_data is -5)")
     assert found.notes[2].startswith("WARNING: the network was trained on reflectance")
     other = map_scene(taught, tmp_path / "scene.npy", drop_bands=[0], no_data=7, threads=1)
     assert other.without_data == 0 and "as in training" not in " ".join(other.notes)
+
+
+def test_bands_that_training_dropped_may_hold_anything(bundle: Path, tmp_path: Path) -> None:
+    values, expected = np.insert(cube(), [0, 9], np.nan, axis=2), ScenePredictor(bundle, threads=1)(cube()).labels
+    np.save(tmp_path / "scene.npy", values)
+    np.save(tmp_path / "white.npy", np.ones((1, 17, 18)))
+    np.save(tmp_path / "dark.npy", np.zeros((1, 17, 18)))
+    with pytest.raises(DataError, match="the network was trained on 16 bands, the cube has 18"):
+        map_scene(bundle, tmp_path / "scene.npy")
+    taught = Path(shutil.copytree(bundle, tmp_path / "taught"))
+    update_bundle(taught, provenance={"cube": {"drop_bands": [0, 10]}})
+    found = map_scene(taught, tmp_path / "scene.npy", out=tmp_path / "map.npy", threads=1)
+    assert found.without_data == 0 and found.notes == ("2 of the cube's 18 bands were dropped, as in training",)
+    np.testing.assert_array_equal(np.load(tmp_path / "map.npy"), expected)
+    map_scene(taught, tmp_path / "scene.npy", out=tmp_path / "map.npy", threads=1, white=tmp_path / "white.npy",
+              dark=tmp_path / "dark.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "map.npy"), expected)
 
 
 @pytest.mark.parametrize(("given", "text"), [
@@ -99,6 +116,27 @@ def test_what_cannot_be_written_is_refused_before_anything_is_done(bundle: Path,
         with pytest.raises(UsageError, match=text):
             map_scene(bundle, source, **files)
         assert {file.name: file.read_bytes() for file in scene.parent.iterdir() if file.is_file()} == before
+
+
+def test_a_cube_is_not_overwritten_through_a_link(bundle: Path, scene: Path) -> None:
+    link = scene.parent / "link.img"
+    link.symlink_to(scene.with_suffix(".img"))
+    before = scene.with_suffix(".img").read_bytes()
+    with pytest.raises(UsageError, match="scene.img: the cube would be overwritten"):
+        map_scene(bundle, scene, out=link.with_suffix(".hdr"))
+    assert scene.with_suffix(".img").read_bytes() == before
+
+
+def test_the_no_data_value_of_a_header_comes_before_that_of_training(bundle: Path, scene: Path, tmp_path: Path) -> None:
+    taught = tmp_path / "taught"
+    shutil.copytree(bundle, taught)
+    update_bundle(taught, provenance={"cube": {"no_data": 0}})
+    assert map_scene(taught, scene, threads=1).without_data == 6
+    values = cube()
+    values[0, :5] = 0
+    np.save(tmp_path / "bare.npy", values)  # says nothing itself
+    assert map_scene(taught, tmp_path / "bare.npy", threads=1).without_data == 5
+    assert map_scene(taught, scene, no_data=-98, threads=1).without_data == 0
 
 
 def test_an_array_is_not_overwritten_either(bundle: Path, tmp_path: Path) -> None:

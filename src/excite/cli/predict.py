@@ -12,7 +12,7 @@ from excite.cli.scene_options import Confidence, Dark, DropBands, NoData, Variab
 def predict(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder, or run folder.")],
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Images, folders, tables; cubes, or "
-                                                  "folders of them.")],
+                                                  "folders or tables of them.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write a table: .csv or .jsonl; of a cube a map: "
                                              ".png, .npy, .mat or .hdr (ENVI), of several a folder.")] = None,
     features: Annotated[Path | None, typer.Option(help="Write one vector an image: .npz or .csv.")] = None,

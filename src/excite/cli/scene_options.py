@@ -40,27 +40,19 @@ def reading(*, variable: str | None, drop_bands: str | None, no_data: str | None
 
     if (white is None) != (dark is None):
         raise UsageError("--white and --dark must be given together", fix="name the other reference too")
-    found = {"variable": variable, "drop_bands": None if drop_bands is None else bands_of(drop_bands),
+    found = {"variable": variable, "drop_bands": None if drop_bands is None else _bands(drop_bands),
              "no_data": None if no_data is None else _no_data(no_data), "white": white, "dark": dark}
     return {name: value for name, value in found.items() if value is not None}
 
 
-def bands_of(text: str) -> tuple[int, ...]:
-    """Return the bands in "104-108,150": numbers and runs.
-
-    Raises:
-        UsageError: it is something else.
-    """
+def _bands(text: str) -> tuple[int, ...]:
+    from excite.data.scenes.sections import bands_of
     from excite.errors import UsageError
 
-    found: list[int] = []
-    for part in text.split(","):
-        first, dash, last = (one.strip() for one in part.partition("-"))
-        if not first.isdecimal() or (dash and (not last.isdecimal() or int(last) < int(first))):
-            raise UsageError(f"--drop-bands must be numbers and runs of them, from 0, got {text!r}",
-                             fix="for example --drop-bands 104-108,150")
-        found += range(int(first), int(last or first) + 1)
-    return tuple(found)
+    try:
+        return bands_of(text)
+    except ValueError as fault:
+        raise UsageError(f"--drop-bands {fault}, got {text!r}") from None
 
 
 def _no_data(text: str) -> float | str:

@@ -12,8 +12,12 @@ if TYPE_CHECKING:
 
 
 def is_for_scenes(table: Path | None, config: Path | None) -> bool:
-    """Return whether a training is one on cubes: by its file or folder, or by what the config says."""
+    """Return whether a training is one on cubes: by its file or folder, or by what the config says.
+
+    A single .tif file is no table of images: it is taken for a cube, which who reads it refuses with what to do.
+    """
     from excite.config import read_yaml
+    from excite.data.scenes.reading import TIFF
     from excite.data.scenes.scene import is_scene
 
     if config is not None and config.is_file():
@@ -22,7 +26,7 @@ def is_for_scenes(table: Path | None, config: Path | None) -> bool:
             return True
         if "task" in tree or "data" in tree:
             return False
-    return table is not None and is_scene(table)
+    return table is not None and (is_scene(table) or (table.is_file() and table.suffix.lower() in TIFF))
 
 
 def task_of(bundle: Path) -> str | None:
@@ -70,7 +74,7 @@ def train_on_scene(config: Path | None, values: Mapping[str, object], settings: 
 
 def predict_scenes(bundle: Path, inputs: Sequence[str], *, out: Path | None, confidence: Path | None,
                    options: Mapping[str, Any], threads: int | None, json: bool) -> None:
-    """Map cubes with a bundle, one after the other; with several, or a folder of them, `out` is a folder."""
+    """Map cubes with a bundle, one after the other; with several, a folder or a table of them, `out` is a folder."""
     from excite.cli.talk import emit, say
     from excite.errors import DataError
     from excite.jobs.scenes.files import cubes_of
@@ -78,7 +82,7 @@ def predict_scenes(bundle: Path, inputs: Sequence[str], *, out: Path | None, con
     from excite.progress import spoken
 
     cubes = cubes_of(inputs)
-    several = len(inputs) > 1 or Path(inputs[0]).is_dir()
+    several = len(inputs) > 1 or cubes != [Path(inputs[0])]
     maps, sure = (_files(cubes, path, name, suffix, several=several) for path, name, suffix in (
         (out, "--out", ".hdr"), (confidence, "--confidence", "-confidence.npy")))
     failed = 0

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from excite.data.scenes.cube import Cube
+from excite.data.scenes.cube import BandChoice, Cube
 from excite.data.scenes.reduction import BandReduction
 from excite.deploy.info import BundleInfo
 from excite.errors import DataError
@@ -31,9 +31,13 @@ def fitted(cube: Cube, info: BundleInfo, reduction: BandReduction) -> Cube:
         DataError: it has not the bands of the training.
     """
     wavelengths = _numbers(info.provenance.get("wavelengths"))
-    told = told_of_cube(info)
-    cube, notes = _with_bands(cube, reduction.bands, wavelengths, told.get("drop_bands", ()))
-    if told.get("calibrated") and not any("calibrated" in note for note in cube.notes):
+    kept, notes = choice_of(info, reduction)(cube, range(cube.bands))
+    cube = cube if kept == list(range(cube.bands)) else cube.with_bands(kept)
+    if cube.wavelengths is not None and len(wavelengths) == cube.bands:
+        gap = float(np.abs(np.array(cube.wavelengths) - np.array(wavelengths)).max())
+        notes += [f"{BEWARE}the bands lie up to {gap:.0f} nm from those of the training: another sensor?"
+                  ] if gap > _step(wavelengths) / 2 else []
+    if told_of_cube(info).get("calibrated") and not any("calibrated" in note for note in cube.notes):
         notes.append(f"{BEWARE}the network was trained on reflectance, and this cube is taken as it is: name its white "
                      "and dark references unless it holds reflectance")
     level = _level(cube, reduction)
@@ -43,37 +47,50 @@ def fitted(cube: Cube, info: BundleInfo, reduction: BandReduction) -> Cube:
     return replace(cube, notes=(*cube.notes, *notes)) if notes else cube
 
 
+def choice_of(info: BundleInfo, reduction: BandReduction) -> BandChoice:
+    """Return what chooses the bands of the training in a cube as its file holds it, as `fitted` says.
+
+    It takes the cube and the numbers of the bands that are left of it, returns those to take and how they were chosen,
+    and raises DataError where the cube has not the bands of the training.
+    """
+    bands, wavelengths = reduction.bands, _numbers(info.provenance.get("wavelengths"))
+    dropped = set(told_of_cube(info).get("drop_bands", ()))
+
+    def choose(cube: Cube, left: Sequence[int]) -> tuple[list[int], list[str]]:
+        own = None if cube.wavelengths is None else np.array(cube.wavelengths)[list(left)]
+        known = own is not None and len(wavelengths) == bands
+        if own is not None and len(own) >= bands == len(wavelengths):
+            away = np.abs(np.subtract.outer(np.array(wavelengths), own))
+            nearest = away.argmin(axis=1).tolist()
+            if len(set(nearest)) == bands and away.min(axis=1).max() <= _step(wavelengths) / 2:
+                if nearest == list(range(len(left))):
+                    return list(left), []
+                return [left[place] for place in nearest], [
+                    f"the cube's {bands} bands were brought into the order of the training's wavelengths"
+                    if len(left) == bands else
+                    f"of the cube's {len(left)} bands those {bands} were taken whose wavelengths the network was "
+                    "trained on"]
+        if len(left) == bands:
+            return list(left), []
+        rest = [band for band in left if band not in dropped]
+        if dropped and max(dropped) < cube.bands and len(rest) == bands:
+            return rest, [f"{len(left) - bands} of the cube's {len(left)} bands were dropped, as in training"] + (
+                [f"{BEWARE}by their numbers: their wavelengths are not those of the training"] if known else [])
+        raise DataError(f"the network was trained on {bands} bands, the cube has {len(left)}",
+                        where=cube.source or None, why=_why(own.tolist(), wavelengths)
+                        if own is not None and len(wavelengths) == bands else None,
+                        fix="drop the same bands as in training, or train on this sensor")
+
+    return choose
+
+
 def told_of_cube(info: BundleInfo) -> dict[str, Any]:
     """Return what training was told of its cube: `drop_bands`, `no_data`, and whether it was `calibrated`."""
     found = info.provenance.get("cube")
     return found if isinstance(found, dict) else {}
 
 
-def _with_bands(cube: Cube, bands: int, wavelengths: Sequence[float], dropped: Sequence[int]
-                ) -> tuple[Cube, list[str]]:
-    """Return the cube with the bands of the training, and how they were chosen."""
-    known = cube.wavelengths is not None and len(wavelengths) == bands
-    if cube.bands == bands:
-        gap = float(np.abs(np.array(cube.wavelengths) - np.array(wavelengths)).max()) if known else 0.0
-        return cube, [f"{BEWARE}the bands lie up to {gap:.0f} nm from those of the training: another sensor?"
-                      ] if known and gap > _step(wavelengths) else []
-    if cube.bands > bands and known:
-        away = np.abs(np.subtract.outer(np.array(wavelengths), np.array(cube.wavelengths)))
-        kept = away.argmin(axis=1).tolist()
-        if len(set(kept)) == bands and away.min(axis=1).max() <= _step(wavelengths) / 2:
-            return cube.with_bands(kept), [f"of the cube's {cube.bands} bands those {bands} were taken whose "
-                                           "wavelengths the network was trained on"]
-    if dropped and max(dropped) < cube.bands and cube.bands - len(set(dropped)) == bands:
-        kept = [band for band in range(cube.bands) if band not in set(dropped)]
-        return cube.with_bands(kept), [f"{len(set(dropped))} of the cube's {cube.bands} bands were dropped, as in "
-                                       "training"]
-    raise DataError(f"the network was trained on {bands} bands, the cube has {cube.bands}", where=cube.source or None,
-                    why=_why(cube, wavelengths) if known else None,
-                    fix="drop the same bands as in training, or train on this sensor")
-
-
-def _why(cube: Cube, wavelengths: Sequence[float]) -> str:
-    own = cube.wavelengths or ()
+def _why(own: Sequence[float], wavelengths: Sequence[float]) -> str:
     return (f"trained from {min(wavelengths):g} to {max(wavelengths):g} nm, the cube has {min(own):g} to "
             f"{max(own):g} nm")
 

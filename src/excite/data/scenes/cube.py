@@ -1,6 +1,6 @@
 """The cube of spectra of one scene, in the file's own depth."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +11,8 @@ from excite.data.scenes.blocks import by_rows
 from excite.errors import DataError, UsageError
 
 Valid = NDArray[np.bool_]
+# of a cube as its file holds it, and the numbers of its bands that are left: those to take, and notes on why
+BandChoice = Callable[["Cube", Sequence[int]], tuple[list[int], list[str]]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

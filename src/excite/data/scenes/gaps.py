@@ -1,5 +1,6 @@
 """Pixels without data: by a value that stands for none, or because they hold no number."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -11,9 +12,10 @@ from excite.data.scenes.cube import Cube, shortened
 from excite.errors import DataError, UsageError
 
 NoData = float | Literal["nan"] | None
+DROP = "(scene.drop_bands in training, else --drop-bands)"
 
 
-def mark_gaps(cube: Cube, *, no_data: NoData = None) -> Cube:
+def mark_gaps(cube: Cube, *, no_data: NoData = None, numbers: Sequence[int] | None = None) -> Cube:
     """Return the cube with `valid` where some of its pixels hold no data.
 
     A pixel holds none where all of its bands are `no_data`. Where only some are, it holds none either, except for 0,
@@ -22,12 +24,13 @@ def mark_gaps(cube: Cube, *, no_data: NoData = None) -> Cube:
     Args:
         cube: Its values are looked at in blocks of rows.
         no_data: The value that stands for none; "nan" for anything that is no finite number; None for no such value.
+        numbers: Those of its bands in the file, for messages; None where none was dropped.
 
     Raises:
         DataError: pixels that hold data are not finite, or no pixel holds data.
         UsageError: `no_data` is no number.
     """
-    value = _value(no_data)
+    value, numbers = _value(no_data), range(cube.bands) if numbers is None else numbers
     by_nan = value is not None and not np.isfinite(value)
     real = cube.values.dtype.kind == "f"
     if not real and (by_nan or value is None):
@@ -48,10 +51,11 @@ def mark_gaps(cube: Cube, *, no_data: NoData = None) -> Cube:
         if by_nan:
             valid[rows] &= ~odd.any(axis=2)
     if odd_pixels and not by_nan:
-        raise _not_finite(cube, odd_pixels, odd_bands)
+        raise _not_finite(cube, odd_pixels, _numbers(numbers, odd_bands))
     if not valid.any():
         raise DataError(f"no pixel holds data, no_data is {no_data}", where=cube.source,
-                        why=_everywhere(odd_everywhere), fix="drop such bands by drop_bands=..., or correct no_data")
+                        why=_everywhere(_numbers(numbers, odd_everywhere)),
+                        fix=f"drop such bands {DROP}, or correct the no-data value")
     return _noted(cube, valid, no_data, parts)
 
 
@@ -59,7 +63,7 @@ def _value(no_data: NoData) -> float | None:
     if no_data is None or no_data == "nan":
         return None if no_data is None else float("nan")
     if isinstance(no_data, str | bool):
-        raise UsageError(f"no_data must be a number or 'nan', got {no_data!r}")
+        raise UsageError(f"no_data must be a number or nan, got {no_data!r}")
     return float(no_data)
 
 
@@ -70,16 +74,20 @@ def _without(block: NDArray[Any], value: float) -> tuple[NDArray[np.bool_], NDAr
     return whole if value == 0 else some, some & ~whole
 
 
-def _not_finite(cube: Cube, pixels: int, bands: NDArray[np.bool_]) -> DataError:
-    found = np.flatnonzero(bands).tolist()
+def _numbers(numbers: Sequence[int], bands: NDArray[np.bool_]) -> list[int]:
+    return [numbers[place] for place in np.flatnonzero(bands).tolist()]
+
+
+def _not_finite(cube: Cube, pixels: int, found: list[int]) -> DataError:
     return DataError(f"{pixels} of {cube.shape[0] * cube.shape[1]} pixels hold NaN or infinity, in {len(found)} of "
-                     f"{cube.bands} bands", where=cube.source, why=f"bands {shortened(found)}, counted from 0",
-                     fix="treat these pixels as no data by no_data='nan', or drop these bands by drop_bands=...")
+                     f"{cube.bands} bands", where=cube.source,
+                     why=f"bands {shortened(found)} of the file, counted from 0",
+                     fix="treat these pixels as no data (scene.no_data=nan in training, else --no-data nan), or drop "
+                     f"these bands {DROP}")
 
 
-def _everywhere(bands: NDArray[np.bool_]) -> str | None:
-    found = np.flatnonzero(bands).tolist()
-    return f"bands {shortened(found)} are not finite in any pixel" if found else None
+def _everywhere(found: list[int]) -> str | None:
+    return f"bands {shortened(found)} of the file are not finite in any pixel" if found else None
 
 
 def _noted(cube: Cube, valid: NDArray[np.bool_], no_data: NoData, parts: int) -> Cube:

@@ -3,21 +3,23 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from excite.data.scenes.cube import Cube
+from excite.data.scenes.cube import BandChoice, Cube
 from excite.data.scenes.cube_table import is_cube_table
 from excite.data.scenes.gaps import NoData
 from excite.data.scenes.label_files import LABEL_SUFFIXES, read_labels
 from excite.data.scenes.labels import LabelMap, check_pair
 from excite.data.scenes.public import has_abundances, public_scene, read_abundances
-from excite.data.scenes.reading import CUBE_SUFFIXES, open_cube, prepare_cube
+from excite.data.scenes.reading import CUBE_SUFFIXES, check_kind, open_cube, prepare_cube
 from excite.errors import DataError, UsageError
 from excite.tiling import Tile
 
 ENDINGS = ("_gt", "_labels", "_label", "_groundtruth", "_ground_truth")
 CORRECTED = "_corrected"
+SHOWN = 10  # files of a folder that an error lists
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +83,12 @@ class Scene:
 def open_scene(cube: Path, labels: Path | None = None, *, variable: str | None = None,
                label_variable: str | None = None, classes: Sequence[str] | None = None, purest: float | None = None,
                wavelengths: Sequence[float] | None = None, drop_bands: Sequence[int] = (), no_data: NoData = None,
-               white: Path | None = None, dark: Path | None = None) -> Scene:
+               white: Path | None = None, dark: Path | None = None, choose: BandChoice | None = None,
+               usual_no_data: NoData = None) -> Scene:
     """Return the scene of a cube and a label file, or of a file with abundances.
 
     Args:
-        cube: See `reading.open_cube`, as for `variable`, `wavelengths`, `drop_bands`, `no_data`, `white` and `dark`.
+        cube: See `reading.open_cube`, as for `variable`, `wavelengths` and `drop_bands` to `usual_no_data`.
         labels: See `label_files.read_labels`; None where the cube's file holds abundances.
         label_variable: Which array of a .mat or .npz file the labels are.
         classes: Names of 1, 2, ...; None for those of the file, or of the public scene of that name.
@@ -97,18 +100,20 @@ def open_scene(cube: Path, labels: Path | None = None, *, variable: str | None =
     """
     if labels is None:
         if variable or label_variable or not has_abundances(cube):
-            raise UsageError("the labels must be named", where=cube, why="the file holds no abundances",
-                             fix="name the label file too")
+            chosen = variable or label_variable
+            raise UsageError("the labels must be named", where=cube, why="the file holds no abundances" if not chosen
+                             else f"the array {chosen} of the file is asked for, not its abundances",
+                             fix="name the label file too: --labels, or scene.labels")
         values, shares = read_abundances(cube, purest=purest)
         spectra = prepare_cube(values, wavelengths=wavelengths, drop_bands=drop_bands, no_data=no_data, white=white,
-                               dark=dark)
+                               dark=dark, choose=choose, usual_no_data=usual_no_data)
         truth = shares if classes is None else replace(shares, classes=tuple(classes))
         return joined(cube.stem, spectra, truth)
     if purest is not None:
         raise UsageError("purest is for abundances", where=labels, why="the labels are a file of numbers",
                          fix="leave it out")
     spectra = open_cube(cube, variable=variable, wavelengths=wavelengths, drop_bands=drop_bands, no_data=no_data,
-                        white=white, dark=dark)
+                        white=white, dark=dark, choose=choose, usual_no_data=usual_no_data)
     known = public_scene(labels) if classes is None else None
     truth = read_labels(labels, variable=label_variable, classes=known.classes if known else classes)
     if known and known.doubt:
@@ -116,29 +121,29 @@ def open_scene(cube: Path, labels: Path | None = None, *, variable: str | None =
     return joined(known.name if known else cube.stem, spectra, truth)
 
 
-def find_scene(path: Path, *, purest: float | None = None) -> Scene:
+def find_scene(path: Path, **options: Any) -> Scene:
     """Return the one scene of a folder, or the scene of a cube whose labels lie beside it.
 
     Labels are found by their name: that of the cube with _gt, _labels or _groundtruth at its end, with or without
-    _corrected in the cube's own. Other pairs are for `open_scene`, and so are cubes that need words.
+    _corrected in the cube's own. Other pairs are for `open_scene`.
 
     Args:
         path: A folder, or the file of a cube.
-        purest: Least abundance of a labelled pixel, where the scene has abundances.
+        options: Those of `open_scene`.
 
     Raises:
-        DataError: there is no scene, or several; the message lists what was found.
+        DataError: there is no scene, or several; the message lists what was found. And as `open_scene`.
     """
     if not path.exists():
         raise DataError("there is no such file or folder", where=path, fix="check the path")
+    if not path.is_dir():
+        check_kind(path)
     pairs = list(_scenes_of(path))
     if len(pairs) == 1:
-        return open_scene(*pairs[0], purest=purest)
-    folder = path if path.is_dir() else path.parent
-    files = ", ".join(file.name for file in _files(folder)) or "no file of a known kind"
+        return open_scene(*pairs[0], **options)
     if not pairs:
         raise DataError(f"no {'cube with labels' if path.is_dir() else 'labels for the cube'}", where=path,
-                        why=f"the folder has {files}",
+                        why=_missing(path),
                         fix=f"name both files, or call the labels as the cube with {ENDINGS[0]} at the end")
     found = "; ".join(cube.name if labels is None else f"{cube.name} with {labels.name}" for cube, labels in pairs)
     raise DataError(f"{len(pairs)} scenes could be meant", where=path, why=found, fix="name both files of one")
@@ -165,12 +170,25 @@ def _scenes_of(path: Path) -> Iterator[tuple[Path, Path | None]]:
     """Return cubes and their labels: those of a folder, or those of one cube."""
     files = _files(path if path.is_dir() else path.parent)
     for cube in files if path.is_dir() else [path]:
-        if cube.suffix.lower() in CUBE_SUFFIXES and not _is_label(cube):
-            labels = [file for file in files if _is_label(file) and _base(file) in (_stem(cube), _base(cube))]
+        if cube.suffix.lower() in CUBE_SUFFIXES:
+            labels = [file for file in files if _is_label(file) and _is_of(file, cube)]
             if labels:
                 yield from ((cube, file) for file in labels)
-            elif has_abundances(cube):
+            elif not _is_label(cube) and has_abundances(cube):
                 yield cube, None
+
+
+def _missing(path: Path) -> str:
+    """Return why there is no scene: what a folder has, or what does not lie beside a cube."""
+    if path.is_dir():
+        names = [file.name for file in _files(path)]
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        return f"the folder has {', '.join(names[:SHOWN]) or 'no file of a known kind'}{more}"
+    beside = next((file for file in sorted(path.parent.iterdir()) if file.is_file()
+                   and _stem(file).endswith(ENDINGS) and _is_of(file, path)), None)
+    if beside is not None:
+        return f"{beside.name} lies beside it, and labels are read from {', '.join(LABEL_SUFFIXES)}"
+    return f"none of {', '.join(path.stem + ending for ending in ENDINGS)} lies beside it"
 
 
 def _files(folder: Path) -> list[Path]:
@@ -189,6 +207,11 @@ def _stem(file: Path) -> str:
 
 def _is_label(file: Path) -> bool:
     return _stem(file).endswith(ENDINGS) and file.suffix.lower() in LABEL_SUFFIXES
+
+
+def _is_of(labels: Path, cube: Path) -> bool:
+    """Return whether labels have the name of a cube; a cube that is itself called like labels has its whole name."""
+    return _base(labels) in ((_stem(cube),) if _stem(cube).endswith(ENDINGS) else (_stem(cube), _base(cube)))
 
 
 def _base(file: Path) -> str:

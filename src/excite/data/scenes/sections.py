@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from excite.config import Section
 from excite.data.sections import Fraction, Positive
@@ -11,8 +11,26 @@ from excite.data.sections import Fraction, Positive
 Band = Annotated[int, Field(ge=0)]
 
 
+def bands_of(text: str) -> tuple[int, ...]:
+    """Return the bands in "104-108,150": numbers and runs.
+
+    Raises:
+        ValueError: it is something else; who reads the text says where it stands.
+    """
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = (one.strip() for one in part.partition("-"))
+        if not first.isdecimal() or (dash and (not last.isdecimal() or int(last) < int(first))):
+            raise ValueError("must be numbers and runs of them, from 0, such as 104-108,150")
+        found += range(int(first), int(last or first) + 1)
+    return tuple(found)
+
+
 class SceneSection(Section):
-    """Which cube, which labels, and what is to be left out; the words are those of `open_scene`."""
+    """Which cube, which labels, and what is to be left out; the words are those of `open_scene`.
+
+    Bands to drop may be a text such as 104-108,150 too, and class names one with commas, as they are typed.
+    """
 
     table: Path | None = None          # of several cubes, instead of cube and labels
     cube: Path | None = None
@@ -26,6 +44,16 @@ class SceneSection(Section):
     no_data: float | Literal["nan"] | None = None
     white: Path | None = None          # references for reflectance: both or none
     dark: Path | None = None
+
+    @field_validator("drop_bands", mode="before")
+    @classmethod
+    def _typed_bands(cls, value: object) -> object:
+        return bands_of(str(value)) if isinstance(value, str) or type(value) is int else value
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _typed_names(cls, value: object) -> object:
+        return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _both_references(self) -> "SceneSection":

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from excite.data.scenes.block_split import block_split
 from excite.data.scenes.blocks import row_blocks
+from excite.data.scenes.cube import BandChoice
+from excite.data.scenes.gaps import NoData
 from excite.data.scenes.group_split import patient_split, seen_before
 from excite.data.scenes.label_files import read_labels
 from excite.data.scenes.mosaic import open_mosaic
@@ -25,16 +27,22 @@ from excite.jobs.scenes.sections import SceneConfig
 UNITS = {"block": "spatial block", "random": "pixel", "given": "connected region", "patient": "patient", "cube": "cube"}
 
 
-def read_scene(config: SceneConfig) -> Scene:
-    """Return the scene that a config names: a table, two files, one with abundances, or a cube with labels beside."""
+def read_scene(config: SceneConfig, *, choose: BandChoice | None = None, usual_no_data: NoData = None) -> Scene:
+    """Return the scene that a config names: a table, two files, one with abundances, or a cube with labels beside.
+
+    Args:
+        config: Its section `scene` is read, and its window.
+        choose: See `reading.open_cube`, as for `usual_no_data`.
+    """
     section = config.scene
-    given = section.model_dump(exclude={"table", "cube", "labels"}, exclude_defaults=True)
+    given = section.model_dump(exclude={"table", "cube", "labels"}, exclude_defaults=True) | {
+        "choose": choose, "usual_no_data": usual_no_data}
     if section.table is not None:
         return open_mosaic(section.table, window=config.window, **given)
     if section.cube is None:
         raise UsageError("no cube is given", fix="excite train CUBE, or scene.cube in the config")
-    if section.labels is None and not set(given) - {"purest"}:
-        return find_scene(section.cube, purest=section.purest)
+    if section.labels is None:
+        return find_scene(section.cube, **given)
     return open_scene(section.cube, section.labels, **given)
 
 
@@ -65,8 +73,9 @@ def fingerprint_of(scene: Scene) -> dict[str, str]:
 
 
 def sha256(values: NDArray[Any]) -> str:
-    """Return the hash of an array's values and shape, block by block."""
-    found = hashlib.sha256(f"{values.shape} {values.dtype}".encode())
+    """Return the hash of an array's values and shape, block by block, whatever the order of their bytes."""
+    kind = values.dtype.newbyteorder("=")
+    found = hashlib.sha256(f"{values.shape} {kind}".encode())
     for rows in row_blocks(values):
-        found.update(np.ascontiguousarray(values[rows]).tobytes())
+        found.update(np.ascontiguousarray(values[rows], kind).tobytes())
     return found.hexdigest()

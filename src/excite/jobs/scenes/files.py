@@ -5,24 +5,29 @@ from pathlib import Path
 
 import numpy as np
 
+from excite.data.scenes.cube_table import read_cube_table
 from excite.data.scenes.envi import DATA_SUFFIXES
 from excite.data.scenes.reading import CUBE_SUFFIXES
 from excite.data.scenes.scene import ENDINGS
+from excite.data.table import TABLE_SUFFIXES
 from excite.errors import DataError, UsageError
 
 OTHERS = (*ENDINGS, "abundances")  # how the names of files end that belong to a cube and are none
 
 
 def cubes_of(paths: Sequence[str | Path]) -> list[Path]:
-    """Return the cubes that are asked for: files as they are, of a folder those in it and in the folders below.
+    """Return the cubes that are asked for: files as they are, those of a table, those in and below a folder.
 
     Label maps, other arrays of two axes and abundances in a folder are left out; of an ENVI pair the header counts.
 
     Raises:
-        DataError: a folder holds no cube.
+        DataError: a folder holds no cube, or a table is no table of cubes.
     """
     found: list[Path] = []
     for path in map(Path, paths):
+        if path.suffix.lower() in TABLE_SUFFIXES and not path.is_dir():
+            found += [row.cube for row in read_cube_table(path)[0]]
+            continue
         if not path.is_dir():
             found.append(path)
             continue
@@ -62,5 +67,5 @@ def _is_cube(file: Path) -> bool:
         return b"envi classification" not in file.read_bytes().lower()
     try:
         return suffix != ".npy" or np.load(file, mmap_mode="r").ndim > 2
-    except ValueError:
+    except (ValueError, EOFError, AttributeError, OSError):  # whoever reads it says what is wrong with it
         return True

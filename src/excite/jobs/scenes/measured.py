@@ -15,7 +15,7 @@ from excite.data.scenes.scene import Scene
 from excite.data.scenes.sections import SceneSection
 from excite.data.scenes.split import CODES, SceneSplit
 from excite.data.table import TABLE_SUFFIXES
-from excite.deploy.scene_fit import BEWARE
+from excite.deploy.scene_fit import BEWARE, choice_of
 from excite.deploy.scene_predictor import ScenePredictor
 from excite.errors import DataError, EnvironmentFault
 from excite.jobs import run_folder as files
@@ -97,16 +97,16 @@ def pixels_of_data(data: Path, section: SceneSection, predictor: ScenePredictor,
         DataError: they cannot be read, or have not the bands or the classes of the network.
     """
     key = "table" if data.suffix.lower() in TABLE_SUFFIXES else "cube"
-    no_data = predictor.told.get("no_data") if section.no_data is None else section.no_data
-    scene = read_scene(SceneConfig(window=predictor.window, scene=section.model_copy(
-        update={key: data, "no_data": no_data})))
+    scene = read_scene(SceneConfig(window=predictor.window, scene=section.model_copy(update={key: data})),
+                       choose=choice_of(predictor.info, predictor.reduction),
+                       usual_no_data=predictor.told.get("no_data"))
     truth, notes = truth_of(scene.labels, predictor.info.classes)
     cube = predictor.fitted(scene.cube)
     unit, kind, more = _units(scene, predictor.window, block)
     places = tuple(piece.place for piece in scene.pieces) or (Tile(0, 0, *cube.shape),)
     return MeasuredPixels(name=f"{scene.name} scene" if scene.name in CODES else scene.name, cube=cube,
                           labels=scene.labels, truth=truth, unit=unit, unit_kind=kind, places=places,
-                          notes=tuple(dict.fromkeys([*_seen(scene, run), *notes, *more, *cube.notes,
+                          notes=tuple(dict.fromkeys([*seen(scene, run), *notes, *more, *cube.notes,
                                                      *scene.labels.notes])))
 
 
@@ -180,7 +180,7 @@ def _units(scene: Scene, window: int, block: int | None) -> tuple[NDArray[np.int
         "no patients are known: each cube counts as a unit; the intervals are too narrow where a patient has several"]
 
 
-def _seen(scene: Scene, run: Path | None) -> list[str]:
+def seen(scene: Scene, run: Path | None) -> list[str]:
     """Return whether a network was trained on a scene, or chosen by it, as far as that is known."""
     if run is None:
         return ["the bundle does not say what it was trained on: whether it has seen these pixels is not known"]

@@ -16,6 +16,7 @@ from excite.data.scenes.label_files import write_labels
 from excite.data.scenes.labels import LabelMap
 from excite.data.scenes.public import has_abundances, read_abundances
 from excite.data.scenes.reading import open_cube, prepare_cube
+from excite.deploy.scene_fit import choice_of
 from excite.deploy.scene_predictor import ScenePredictor
 from excite.errors import EnvironmentFault, UsageError
 from excite.progress import Progress, silent
@@ -88,7 +89,8 @@ def read_for(predictor: ScenePredictor, path: Path, *, variable: str | None = No
     Raises:
         DataError: the cube cannot be read, or has not these bands. UsageError: an option does not fit it.
     """
-    options["no_data"] = predictor.told.get("no_data") if no_data is None else no_data
+    options |= {"no_data": no_data, "usual_no_data": predictor.told.get("no_data")}
+    options["choose"] = choice_of(predictor.info, predictor.reduction)
     if variable is None and has_abundances(path):
         return predictor.fitted(prepare_cube(read_abundances(path)[0], **options))
     return predictor.fitted(open_cube(path, variable=variable, **options))
@@ -100,8 +102,9 @@ def _check(cube: Path, out: Path | None, confidence: Path | None) -> None:
     if confidence is not None and confidence.suffix.lower() != ".npy":
         raise UsageError(f"a map of confidence must end in .npy, got {confidence.name}")
     read = {file.resolve() for file in (find_pair(cube) if cube.suffix.lower() in ("", *ENVI_SUFFIXES) else (cube,))}
-    written = [file.resolve() for file in (out, confidence) if file is not None]
-    written += [file.with_suffix(".img") for file in written if file.suffix.lower() == ".hdr"]
+    asked = [file for file in (out, confidence) if file is not None]
+    asked += [file.with_suffix(".img") for file in asked if file.suffix.lower() == ".hdr"]
+    written = [file.resolve() for file in asked]  # a link is written through
     for file in written:
         if file in read or written.count(file) > 1:
             raise UsageError(f"{'the cube' if file in read else 'one map'} would be overwritten", where=file,
