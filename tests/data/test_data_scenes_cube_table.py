@@ -43,6 +43,8 @@ def test_rows_say_whose_cube_it_is(tmp_path: Path) -> None:
     for name, expected in (("group", "1"), ("subject", "1"), ("who", None)):
         file = table_of(tmp_path, f"cube,labels,{name}\na/c.npy,a/l.png,1\n")
         assert read_cube_table(file)[0][0].patient == expected
+    blanks = table_of(tmp_path, "cube,labels,patient\na/c.npy,a/l.png, P1\nb/c.npy,b/l.png,P1 \n")
+    assert [row.patient for row in read_cube_table(blanks)[0]] == ["P1", "P1"]
     both = table_of(tmp_path, "cube,labels,group,patient\na/c.npy,a/l.png,1,2\n")
     assert read_cube_table(both)[0][0].patient == "2" and "not used: group" in read_cube_table(both)[1][0]
 
@@ -76,6 +78,10 @@ def test_every_cube_has_a_name_of_its_own(tmp_path: Path, cubes: list[str], name
                                                 "of the labels does not exist: m.png"),
     ("cube,labels\nc.npy,l.png\nl.png,./l.png\n", "line 3: the labels are those of line 2"),
     ("cube,labels,patient\nc.npy,l.png,\n", "line 2: the patient is empty, and cubes of one patient must not be"),
+    ("cube,labels,patient\nc.npy,l.png,P001\nc.npy,l.png,p001\n",
+     "line 3: the patient is 'p001', and 'P001' above: write one patient one way, and two so that more than case and "
+     "blanks differ"),
+    ("cube,labels,patient\nc.npy,l.png,P 1\nc.npy,l.png,P1\n", "line 3: the patient is 'P1', and 'P 1' above"),
     ("cube,labels,simulated\nc.npy,l.png,maybe\n", "line 2: simulated must be yes, no or empty, got 'maybe'"),
     ("cube,labels\n" + "x,y\n" * 9, "26 faults: line 2: the file of the cube does not exist: x; "),
 ])

@@ -78,6 +78,8 @@ def test_units_of_wavelengths(tmp_path: Path, text: str, wavelengths: tuple[floa
     ({"code": 6}, "'data type' must be one of 1, 2, 3, 4, 5, 12, 13, 14, 15, got 6 (6 and 9 are complex numbers)"),
     ({"more": "wavelength = {1, 2}"}, "'wavelength' has 2 values for 4 bands"),
     ({"more": "bbl = {1, x, 1, 1}"}, "'bbl' must be numbers, got 'x'"),
+    ({"more": "wavelength = {400, nan, 600, 700}"}, "'wavelength' must be finite numbers, got nan; correct the header"),
+    ({"more": "wavelength = {0.4, 0.5, 0.6, inf}\nwavelength units = um"}, "'wavelength' must be finite numbers, got"),
     ({"more": "fwhm = {1, 2"}, "the braces of 'fwhm' are never closed"),
     ({"more": "lines = 5"}, "'lines' is given twice with two values"),
     ({"more": "file compression = 1"}, "the image is compressed"),
@@ -93,6 +95,20 @@ def test_headers_that_cannot_be_read(tmp_path: Path, change: dict[str, object], 
     with pytest.raises(DataError) as caught:
         open_cube(header)
     assert f"{header}: {message}" in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "keys"), [
+    ("data gain values = {1, 1, 1, 0.1}", ["data gain values"]),
+    ("data gain values = {2, 2, 2, 2}\ndata offset values = {0, 0, 0, 5}", ["data gain values", "data offset values"]),
+    ("reflectance scale factor = 10000", ["reflectance scale factor"]),
+    ("reflectance scale factor = often", ["reflectance scale factor"]),
+    ("data gain values = {1, 1, 1, 1.0}\ndata offset values = {0,0,0,0}\nreflectance scale factor = 1", []),
+])
+def test_a_scale_in_the_header_is_told_and_not_applied(tmp_path: Path, text: str, keys: list[str]) -> None:
+    cube = open_cube(plant(tmp_path, more=text))
+    assert np.array_equal(cube.values, EXPECTED)
+    assert cube.notes == tuple(f"{key!r} of the header is not applied: the values are as the file holds them"
+                               for key in keys)
 
 
 @pytest.mark.parametrize("length", [47, 49])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from excite.data.scenes.group_split import numbers_of, patient_split, seen_before
 from excite.data.scenes.mosaic import extent, lay_out
 from excite.data.scenes.scene import Piece
-from excite.data.scenes.split import PARTS, random_split
+from excite.data.scenes.split import PARTS, given_split, random_split
 from excite.errors import DataError, UsageError
 
 Made = tuple[NDArray[np.int32], list[Piece]]
@@ -53,6 +53,22 @@ def test_every_patient_is_in_one_part_with_all_its_labelled_pixels() -> None:
     told = split.to_json()
     assert told["patients"] == {part: list(split.members[part]) for part in PARTS}
     assert split.notes[0] == "whole patients were given away: 5 to train, 2 to val, 3 to test"
+
+
+def test_every_patient_is_a_unit_of_its_own() -> None:
+    labels, pieces = made(TWO_EACH)
+    split = patient_split(labels, pieces, window=5)
+    units = {(piece.unit, int(number)) for piece in pieces for number in np.unique(split.unit[piece.place.inside])
+             if number}
+    assert len(units) == len({unit for unit, _ in units}) == len({number for _, number in units}) == 10
+
+
+def test_a_class_of_two_patients_is_trained_on_and_tested() -> None:
+    held = [[1, 2, 3]] * 2 + [[1, 2]] * 4
+    labels, pieces = made([f"P{number}" for number in range(6)], held)
+    for seed in range(20):  # rather than chosen on, which it could be by the same two
+        counts = patient_split(labels, pieces, window=5, seed=seed).counts
+        assert counts["train"][2] and counts["test"][2] and not counts["val"][2]
 
 
 @pytest.mark.parametrize(("patients", "shares", "expected"), [
@@ -163,3 +179,17 @@ def test_patients_in_training_and_test_are_told() -> None:
     assert seen_before(leaky, pieces) == ["10 of 10 patients are in training and in test: numbers say nothing about a "
                                           "new patient"]
     assert seen_before(leaky, []) == []
+
+
+def test_only_training_and_test_together_are_told() -> None:
+    labels, pieces = made(["a", "a", "b", "b"])
+    numbers = np.zeros(labels.shape, int)
+    for number, piece in enumerate(pieces):
+        numbers[piece.place.inside] = number + 1
+    maps = {"train": (numbers == 1) | (numbers == 3), "val": numbers == 2, "test": numbers == 4}
+    split = given_split(labels, {part: inside * labels for part, inside in maps.items()}, window=3)
+    assert seen_before(split, pieces) == ["1 of 2 patients are in training and in test: numbers say nothing about a "
+                                          "new patient"]
+    split = given_split(labels, {"train": (numbers == 1) * labels, "val": (numbers == 2) * labels,
+                                 "test": (numbers > 2) * labels}, window=3)
+    assert seen_before(split, pieces) == []

@@ -12,7 +12,7 @@ from scipy.io import loadmat
 from excite.data.scenes.cube import Cube
 from excite.data.scenes.envi import read_envi, write_envi
 from excite.data.scenes.label_files import read_labels, write_labels
-from excite.data.scenes.labels import LabelMap, check_pair, from_abundances, make_labels
+from excite.data.scenes.labels import LabelMap, check_pair, from_abundances, make_labels, without_classes
 from excite.data.scenes.palette import palette
 from excite.data.scenes.scene import Scene
 from excite.errors import DataError, UsageError
@@ -196,3 +196,16 @@ def test_files_that_are_no_labels(tmp_path: Path) -> None:
     write_envi(tmp_path / "c.hdr", np.zeros((3, 4, 5), np.uint8))
     with pytest.raises(DataError, match=r"labels must be a map \(rows, columns\), got shape \(3, 4, 5\)"):
         read_labels(tmp_path / "c.hdr")
+
+
+def test_classes_that_are_dropped_or_empty_leave_no_gap_in_the_numbers() -> None:
+    labels = LabelMap(values=VALUES, classes=("a", "b", "c", "nowhere"), source="x", notes=("before",))
+    found = without_classes(labels, ["b"])
+    assert found.classes == ("a", "c") and list(found.counts) == [2, 3]
+    assert np.array_equal(found.values, [[0, 1, 0, 2], [2, 2, 0, 1], [0, 0, 0, 0]]) and found.values.dtype == np.int32
+    assert found.notes == ("before", "left out: b (4 pixels), nowhere (0 pixels); the other classes are numbered anew, "
+                                     "1 to 2")
+    whole = LabelMap(values=VALUES, classes=("a", "b", "c"), source="x")
+    assert without_classes(whole, ()) is whole
+    with pytest.raises(UsageError, match="x: scene.drop_classes must be classes of the labels, got d, e; its"):
+        without_classes(whole, ["d", "a", "e"])

@@ -230,6 +230,69 @@ def test_cubes_that_cannot_lie_side_by_side(tmp_path: Path) -> None:
     assert len(open_mosaic(table, window=5).pieces) == 5
 
 
+@pytest.mark.parametrize("dtype", [">f4", "<f8", ">f8"])
+@pytest.mark.parametrize("gap", [False, True])
+def test_a_copy_in_another_byte_order_or_depth_is_the_same_cube(tmp_path: Path, dtype: str, gap: bool) -> None:
+    table = planted(tmp_path)
+    values = np.load(tmp_path / "1.npy")
+    if gap:
+        values[0, 0] = np.nan  # the pixel that is looked at first
+        np.save(tmp_path / "1.npy", values)
+    copy = values.astype(dtype)
+    if gap:
+        copy[0, 0] = -copy[0, 0]  # NaN of other bits
+    np.save(tmp_path / "3.npy", copy)
+    np.save(tmp_path / "3_gt.npy", np.load(tmp_path / "1_gt.npy"))
+    message = r"table.csv, line 5: the cube is that of line 3 \(3.npy holds the same values\)"
+    with pytest.raises(DataError, match=message):
+        open_mosaic(table, window=5, no_data="nan" if gap else None)
+
+
+def test_a_float32_copy_of_a_float64_cube_is_the_same_cube(tmp_path: Path) -> None:
+    table = planted(tmp_path, dtype=np.float64)
+    np.save(tmp_path / "3.npy", np.load(tmp_path / "1.npy").astype(np.float32))
+    np.save(tmp_path / "3_gt.npy", np.load(tmp_path / "1_gt.npy"))
+    with pytest.raises(DataError, match="line 5: the cube is that of line 3"):
+        open_mosaic(table, window=5)
+
+
+def test_levels_that_are_far_apart_are_told_or_refused(tmp_path: Path) -> None:
+    table = planted(tmp_path)
+    values = np.load(tmp_path / "3.npy")
+    middle = sorted(np.median(np.load(tmp_path / f"{n}.npy")) for n in range(5))[2]
+
+    def scaled(factor: float) -> list[str]:
+        np.save(tmp_path / "3.npy", (factor * values).astype(np.float32))
+        return [note for note in open_mosaic(table, window=5).notes if note.startswith("WARNING")]
+
+    for factor, far in ((1, False), (5, False), (0.2, False), (100, True), (0.01, True)):
+        told = scaled(factor)
+        assert len(told) == far, factor
+        if far:
+            found = told[0].split("WARNING: 3: the cube's median value is ")[1].split(", that of the table's middle ")
+            assert float(found[0]) == pytest.approx(factor * np.median(values), rel=1e-3)
+            assert 0.7 < float(found[1].removeprefix("cube ").removesuffix(": another scale?")) / middle < 1.3
+    for factor in (10_000, 1e-4):
+        with pytest.raises(DataError, match=r"line 5: the cube's median value is \S+, that of the table's middle cube "
+                                            r"\S+ \(the values are on different scales\); bring all cubes to one"):
+            scaled(factor)
+    with pytest.raises(DataError, match="the values are on different scales"):  # of two cubes, too
+        open_mosaic(rewritten(table, rows_of(table)[2:4]), window=5)
+    np.save(tmp_path / "3.npy", np.where(values > 100, values, 0))  # nothing to take a level from
+    assert not any(note.startswith("WARNING") for note in open_mosaic(table, window=5).notes)
+
+
+def test_pixels_without_data_have_no_say_in_the_level(tmp_path: Path) -> None:
+    table = planted(tmp_path)
+    values = np.load(tmp_path / "3.npy")
+    for factor, far in ((1, False), (100, True)):
+        changed = (factor * values).astype(np.float32)
+        changed[:, :9] = -9999  # most of the cube
+        np.save(tmp_path / "3.npy", changed)
+        notes = open_mosaic(table, window=5, no_data=-9999).notes
+        assert any(note.startswith("WARNING: 3: ") for note in notes) == far
+
+
 def test_wavelengths_must_be_the_same_but_for_rounding(tmp_path: Path) -> None:
     table, known = small_tissue(tmp_path, patients=2, cubes=1), np.linspace(500, 1000, 18)
     file = tmp_path / "P002_01" / "cube.hdr"

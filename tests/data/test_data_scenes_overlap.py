@@ -9,17 +9,19 @@ from excite.errors import UsageError
 
 
 def covered(row: int, column: int, window: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Return the pixels of one window, as slicing has them."""
+    """Return the pixels of one window, as slicing has them after numpy mirrored the scene."""
     before, mask = (window - 1) // 2, np.zeros(shape, bool)
-    mask[max(0, row - before):row - before + window, max(0, column - before):column - before + window] = True
+    rows, columns = (np.pad(np.arange(length), (before, window // 2), mode="reflect") for length in shape)
+    mask[np.ix_(rows[row:row + window], columns[column:column + window])] = True
     return mask
 
 
 @pytest.mark.parametrize("window", [1, 2, 3, 6, 7, 40])
-@pytest.mark.parametrize("share", [0.02, 0.3])
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6])
 def test_the_three_numbers_are_those_of_brute_force(window: int, share: float) -> None:
     random = np.random.default_rng(window)
     drawn = random.random((13, 19))
+    drawn[-1, -1] = drawn[-1, 5] = drawn[2, -1] = 0  # trained on at the border that even windows are mirrored at
     train, test = drawn < share, drawn > 1 - share
     windows = [covered(row, column, window, train.shape) for row, column in np.argwhere(train)]
     over = np.sum(windows, axis=0)[test]
@@ -29,6 +31,15 @@ def test_the_three_numbers_are_those_of_brute_force(window: int, share: float) -
     assert found.inside == pytest.approx((over > 0).mean())
     assert found.windows == pytest.approx(over.mean())
     assert found.sharing == pytest.approx(np.mean(sharing))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_even_windows_see_two_rows_above_the_last_one_in_its_mirror(axis: int) -> None:
+    train, test = np.zeros((9, 9), bool), np.zeros((9, 9), bool)
+    np.moveaxis(train, axis, 0)[-1] = np.moveaxis(test, axis, 0)[-3] = True
+    assert measure_overlap(train, test, 4).inside == 1
+    assert measure_overlap(train, test, 3).inside == 0
+    assert measure_overlap(np.ones((1, 4), bool), np.ones((1, 4), bool), 2).inside == 1  # a scene of one row
 
 
 def test_a_random_split_of_a_scene_leaks_as_published() -> None:

@@ -45,7 +45,9 @@ def test_what_can_be() -> None:
 
 
 def test_the_words_of_a_scene_are_those_of_its_reader() -> None:
-    assert {*SceneSection.model_fields, "choose"} == {"table", *inspect.signature(open_scene).parameters}
+    given_by_code = {"choose", "usual_no_data"}
+    assert {*SceneSection.model_fields, *given_by_code} == {"table", "drop_classes",
+                                                            *inspect.signature(open_scene).parameters}
 
 
 @pytest.mark.parametrize(("text", "bands"), [

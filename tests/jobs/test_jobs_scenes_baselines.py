@@ -109,6 +109,17 @@ def test_a_cnn_learns_from_the_same_windows(cube: Path, tmp_path: Path, monkeypa
     np.testing.assert_array_equal(again.predicted, cnn.predicted)
 
 
+def test_the_epoch_of_the_cnn_is_chosen_on_the_validation_pixels(cube: Path, tmp_path: Path,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared, given = prepare_scene(scene_config(cube, baselines=["cnn"])), list[Any]()
+    monkeypatch.setattr(module, "fit", lambda _, __, *batches, **___: given.extend(batches))
+    run_baselines(prepared, tmp_path)
+    assert len(given) == 2
+    for code, batches in enumerate(given, 1):
+        places = np.concatenate([one.index for one in batches.batches(0)])
+        assert sorted(places) == np.flatnonzero(prepared.split.parts == code).tolist()
+
+
 def test_units_are_the_blocks_of_the_test_pixels(prepared: PreparedScene) -> None:
     assert units_of(prepared) == [str(one) for one in prepared.split.unit[prepared.split.parts == 3]]
     assert 5 < len(set(units_of(prepared))) < 30

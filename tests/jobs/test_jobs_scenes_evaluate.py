@@ -21,13 +21,14 @@ from excite.data.scenes.sections import SceneSection
 from excite.deploy.scene_predictor import ScenePredictor
 from excite.errors import DataError, EnvironmentFault, ModelError, UsageError
 from excite.jobs import run_folder as files
-from excite.jobs.scenes.data import sha256
+from excite.jobs.scenes.data import LEAST, sha256
 from excite.jobs.scenes.evaluate import evaluate_scene
 from excite.jobs.scenes.finish import PARTS
 from excite.jobs.scenes.measured import blocks
 from excite.jobs.scenes.predict import map_scene
 from excite.jobs.scenes.train import train_scene
 from excite.metrics.evaluation import Evaluation
+from excite.models.hybridsn import BORDER
 from small_scenes import scene_config, small_scene
 
 pytestmark = pytest.mark.slow
@@ -334,3 +335,7 @@ def test_a_hash_is_of_values_in_whatever_order_of_bytes() -> None:
     values = np.arange(24, dtype="<f4").reshape(2, 3, 4)
     assert sha256(values) == sha256(values.astype(">f4")) != sha256(values + 1)
     assert sha256(values) != sha256(values.astype("<f8"))
+
+
+def test_the_smallest_window_that_is_advised_is_one_that_the_network_takes() -> None:
+    assert LEAST["hybridsn"] == BORDER + 1

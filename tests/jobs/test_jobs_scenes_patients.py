@@ -16,7 +16,7 @@ from excite.data.scenes.reading import open_cube
 from excite.deploy.bundle import read_bundle
 from excite.deploy.scene_predictor import ScenePredictor
 from excite.engine.signals import StopFlag
-from excite.errors import DataError, Interrupted, UsageError
+from excite.errors import Interrupted, UsageError
 from excite.jobs import run_folder as files
 from excite.jobs.scenes import train as module
 from excite.jobs.scenes.finish import CONFIDENCE, LABELS, PARTS, PIECES
@@ -217,6 +217,6 @@ def test_what_is_left_out_is_filled_in_and_what_is_said_stays() -> None:
     assert (told.border, told.split.kind) == ("zero", "random") and with_defaults(told) == told
 
 
-def test_a_class_that_no_cube_has_is_refused(made: Made) -> None:
-    with pytest.raises(DataError, match="no labelled pixel of class fourth"):
-        prepare_scene(config_of(made.table, **{"scene.classes": ["a", "b", "c", "fourth"]}))
+def test_a_class_that_no_cube_has_is_left_out(made: Made) -> None:
+    prepared = prepare_scene(config_of(made.table, **{"scene.classes": ["a", "b", "c", "fourth"]}))
+    assert prepared.classes == ("a", "b", "c") and "left out: fourth (0 pixels)" in prepared.reasons["scene"]

@@ -1,5 +1,6 @@
 """Scenes predicted into files: killed, shared, damaged, changed."""
 
+import errno
 import json
 import os
 import signal
@@ -106,6 +107,60 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(EnvironmentFault, match="the prediction cannot be written .*; name another folder"):
         predict_into(tmp_path / "file" / "out", small(), scene())
+
+
+@pytest.mark.parametrize("reserving", ["posix_fallocate", "zeros", "unknown to the disk"])
+def test_the_arrays_have_their_room_on_the_disk_from_the_start(tmp_path, monkeypatch, reserving):
+    def unknown(*_):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    if reserving == "zeros":
+        monkeypatch.delattr(tiles.os, "posix_fallocate")
+    elif reserving == "unknown to the disk":
+        monkeypatch.setattr(tiles.os, "posix_fallocate", unknown)
+    monkeypatch.setattr(tiles, "BLOCK", 1000)
+    tiles._make(tmp_path / "a.npy", (300, 200, 4), np.float32)
+    found = (tmp_path / "a.npy").stat()
+    assert found.st_blocks * 512 >= found.st_size > 960_000
+    array = np.load(tmp_path / "a.npy")
+    assert array.shape == (300, 200, 4) and array.dtype == np.float32 and not array.any()
+
+
+def test_a_disk_without_room_is_said_before_anything_is_computed(tmp_path, monkeypatch):
+    def full(descriptor, start, size):
+        if size > 5000:  # the probabilities
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tiles.os, "posix_fallocate", full)
+    with pytest.raises(EnvironmentFault, match=r"disk full \(No space left on device\); make room, then the same call"):
+        predict_into(tmp_path, small(), scene(), tile=8, threads=1)
+    assert {file.name for file in tmp_path.iterdir()} <= {"labels.npy", "begin.claim"}
+    monkeypatch.undo()
+    assert predict_into(tmp_path, small(), scene(), tile=8, threads=1).computed == 9
+
+
+@pytest.mark.parametrize(("name", "array", "got"), [
+    ("labels.npy", np.zeros((3, 4), np.int32), r"int32 \(20, 17\), got int32 \(3, 4\)"),
+    ("labels.npy", np.zeros((20, 17), np.int64), r"int32 \(20, 17\), got int64 \(20, 17\)"),
+    ("probabilities.npy", np.zeros((20, 17, 5), np.float32), r"float32 \(20, 17, 4\), got float32 \(20, 17, 5\)"),
+    ("labels.npy", None, r"int32 \(20, 17\), got "),
+])
+def test_arrays_of_another_prediction_are_refused(tmp_path, name, array, got):
+    predict_into(tmp_path, small(), scene(), tile=8, threads=1)
+    if array is None:
+        (tmp_path / name).write_bytes(b"hello")
+    else:
+        np.save(tmp_path / name, array)
+    with pytest.raises(DataError, match=rf"{name}: the array must be {got}.*delete the folder, or name another one"):
+        predict_into(tmp_path, small(), scene(), tile=8, threads=1)
+
+
+def test_threads_are_those_of_the_plan(tmp_path, monkeypatch):
+    predict_into(tmp_path, small(), scene(), tile=8, threads=1)
+    monkeypatch.setattr(tiles, "usable_cores", lambda: 3)
+    assert predict_into(tmp_path, small(), scene(), tile=8).computed == 0
+    predict_into(tmp_path / "new", small(), scene(3, 9), tile=9)
+    assert json.loads((tmp_path / "new" / "plan.json").read_text())["threads"] == 3
 
 
 def test_a_claim_is_held_by_one_and_let_go(tmp_path):

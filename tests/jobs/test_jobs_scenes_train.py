@@ -228,6 +228,27 @@ def test_windows_and_classes_of_a_part_are_those_of_its_pixels(made: Made) -> No
     assert not np.array_equal(drawn.images, view[np.divmod(drawn.index, view.shape[1])])
 
 
+def test_the_epoch_is_chosen_on_the_validation_pixels(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+                                                      ) -> None:
+    given: list[Any] = []
+
+    def stopped(_: object, __: object, train: Any, val: Any, **___: object) -> None:
+        given.extend([train, val])
+        raise Reached
+
+    monkeypatch.setattr(module, "fit", stopped)
+    with pytest.raises(Reached):
+        train_scene(scene_config(made.cube), out=tmp_path / "run")
+    for code, batches in enumerate(given, 1):
+        places = np.concatenate([one.index for one in batches.batches(0)])
+        assert sorted(places) == np.flatnonzero(made.run.split.parts == code).tolist()
+
+
+def test_the_export_is_proved_on_many_windows_of_the_validation_part(made: Made) -> None:
+    parity, pixels = read_bundle(made.run.folder / "bundle").parity, int((made.run.split.parts == 2).sum())
+    assert parity is not None and pixels > 64 and parity["n"] == 64
+
+
 def test_pixels_without_data_are_the_training_mean_and_no_label(made: Made, tmp_path: Path) -> None:
     cube = made.moved(tmp_path)
     values = np.array(read_envi(cube).values)
@@ -438,7 +459,8 @@ def test_a_model_of_ones_own_is_trained_and_shipped_under_its_name(made: Made, t
     ({"scene.cube": None}, UsageError, "no cube is given; excite train CUBE, or scene.cube in the config"),
     ({"split.val": 0.0}, DataError, "the val part is empty .it chooses the best epoch and the temperature.; set "
                                     "split.val above 0, or give split.val_map"),
-    ({"scene.classes": ["a", "b", "c", "d"]}, DataError, "no labelled pixel of class d; number the classes that are"),
+    ({"scene.classes": ["a", "b", "c"], "scene.drop_classes": ["d"]}, UsageError,
+     "scene.drop_classes must be classes of the labels, got d; its classes: a, b, c"),
     ({"window": 7}, UsageError, "window must be at least 9 for hybridsn, got 7"),
     ({"reduction.components": 12}, UsageError, "in_channels must be at least 13 for hybridsn, got 12"),
     ({"model.weights": "imagenet"}, EnvironmentFault, "no weights called 'imagenet' are known for hybridsn"),

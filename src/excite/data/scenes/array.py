@@ -1,5 +1,6 @@
 """Arrays of NumPy files: .npy mapped, .npz member by member; pickles are refused."""
 
+import math
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from excite.data.scenes.variables import Shapes, choose_variable
-from excite.errors import DataError, UsageError
+from excite.errors import DataError, EnvironmentFault, UsageError
 
 BROKEN = "the file was cut or damaged on its way; fetch it again from its source"
 SUFFIX, MAGIC = ".npy", b"\x93NUMPY"
+LARGE, BLOWN = 2**30, 200  # bytes, and times the file: an array that is more of both is refused before it is unpacked
 
 
 def read_npy(path: Path) -> NDArray[Any]:
@@ -40,7 +42,8 @@ def read_npz(path: Path, variable: str | None = None, *, axes: int) -> NDArray[A
         axes: 3 for a cube, 2 for labels.
 
     Raises:
-        UsageError: there is no such array. DataError: none or several fit, it is damaged, or holds Python objects.
+        UsageError: there is no such array. DataError: none or several fit, it is damaged, holds Python objects, or
+            is far larger than the file. EnvironmentFault: no memory for it.
     """
     try:
         name = choose_variable(_shapes(path), variable, axes=axes, where=path)
@@ -48,21 +51,41 @@ def read_npz(path: Path, variable: str | None = None, *, axes: int) -> NDArray[A
             return np.asarray(archive[name])
     except (DataError, UsageError):
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as fault:
+    except MemoryError:
+        raise EnvironmentFault(f"no memory for the array {name!r}", where=path,
+                               fix="save it by np.save, and it is read piece by piece") from None
+    except Exception as fault:  # zlib, zipfile and NumPy raise whatever damaged bytes lead them to
         raise _unreadable(path, fault) from None
+
+
+def check_size(path: Path, name: str, size: int) -> None:
+    """Raise where an array would be far larger than the file that it is packed in.
+
+    Raises:
+        DataError: it would.
+    """
+    packed = path.stat().st_size
+    if size > max(LARGE, BLOWN * packed):
+        raise DataError(f"the array {name!r} would take {size / 2**30:,.1f} GB, {size / packed:,.0f} times the file",
+                        where=path, why="so small a file that fills the memory is damaged or meant to",
+                        fix="fetch it again from its source; or save the array unpacked, by np.save")
 
 
 def _shapes(path: Path) -> Shapes:
     """Return name and shape of each numeric array, from the headers alone."""
     shapes = {}
     with zipfile.ZipFile(path) as archive:
-        for member in archive.namelist():
+        for info in archive.infolist():
+            member = info.filename
             if member.endswith(SUFFIX):
-                with archive.open(member) as file:
+                check_size(path, member.removesuffix(SUFFIX), info.file_size)
+                with archive.open(info) as file:
                     version = np.lib.format.read_magic(file)
                     read = np.lib.format.read_array_header_1_0 if version == (1, 0) \
                         else np.lib.format.read_array_header_2_0
                     shape, _, dtype = read(file)
+                if not dtype.hasobject and math.prod(shape) * dtype.itemsize > info.file_size:
+                    raise ValueError(f"{member} is said to be {shape} of {dtype}, and has {info.file_size} bytes")
                 if dtype.kind in "iufb":
                     shapes[member.removesuffix(SUFFIX)] = shape
     return shapes

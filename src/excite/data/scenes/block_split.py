@@ -49,7 +49,8 @@ class _Draft:
 
 
 def block_split(labels: NDArray[Any], *, window: int, train: float = 0.6, val: float = 0.15, block: int | None = None,
-                guard: Guard = "pixel", seed: int = 345, classes: Sequence[str] = ()) -> SceneSplit:
+                guard: Guard = "pixel", seed: int = 345, classes: Sequence[str] = (),
+                least: int = 1) -> SceneSplit:
     """Return parts made of blocks, with every class in train and test and no test pixel in a training window.
 
     Pixels nearer than the guard to another part are dropped from the part where that hurts the classes least; a note
@@ -64,6 +65,7 @@ def block_split(labels: NDArray[Any], *, window: int, train: float = 0.6, val: f
         guard: "pixel": no test pixel lies in a training window; "window": their windows share no pixel.
         seed: Another seed, another search.
         classes: Names of the classes 1, 2, ... for messages.
+        least: Smallest window that the network takes, pixels; a smaller one is not advised.
 
     Raises:
         UsageError: an argument that cannot be.
@@ -79,7 +81,7 @@ def block_split(labels: NDArray[Any], *, window: int, train: float = 0.6, val: f
     search = _Search(labels=labels, total=total, train=train, val=val, block=block, guard=guard, seed=seed)
     best = search.best(window)
     if best is None or best.loss[0]:
-        raise _refusal(search, best, window, classes)
+        raise _refusal(search, best, window, classes, least)
     apart = search.distance(window)
     notes = (f"{len(best.part)} blocks, parts kept more than {apart} pixels apart; guard pixels dropped: "
              f"{search.dropped(best)}",)
@@ -207,12 +209,12 @@ def _kept_apart(given: NDArray[np.uint8], apart: int, order: Sequence[str]) -> N
     return kept
 
 
-def _refusal(search: _Search, best: _Draft | None, window: int, classes: Sequence[str]) -> DataError:
+def _refusal(search: _Search, best: _Draft | None, window: int, classes: Sequence[str], least: int) -> DataError:
     """Return the error that names the classes, and the largest smaller window that works."""
-    smaller = next((size for size in range(window - 2, 0, -2)
+    smaller = next((size for size in range(window - 2, least - 1, -2)
                     if (found := search.best(size)) is not None and not found.loss[0]), None)
-    fix = (f"use a window of {smaller}, or drop or merge such classes" if smaller else
-           "drop or merge such classes, or get a second scene")
+    rest = "leave such classes out by scene.drop_classes, or merge them"
+    fix = f"use a window of {smaller}, or {rest}" if smaller else f"{rest}, or get a second scene"
     if best is None:
         height, width = search.labels.shape
         return DataError(f"a scene of {height} x {width} pixels has no blocks that stay {search.distance(window)} "

@@ -69,11 +69,16 @@ def read_cube_table(file: Path) -> tuple[list[CubeRow], list[str]]:
     records = [(record.line, {role: record.cells[place] for role, place in places.items()})
                for record in table.records]
     labelled: dict[Path, int] = {}
+    called: dict[str, str] = {}
     for line, cells in records:
         faults += [f"line {line}: {fault}" for fault in _faults(cells, file.parent)]
         first = labelled.setdefault((file.parent / portable(cells["labels"])).resolve(), line)
         if cells["labels"] and first != line:
             faults.append(f"line {line}: the labels are those of line {first}")
+        patient = cells.get("patient", "")
+        if (known := called.setdefault("".join(patient.split()).casefold(), patient)) != patient:
+            faults.append(f"line {line}: the patient is {patient!r}, and {known!r} above: write one patient one way, "
+                          "and two so that more than case and blanks differ")
     if faults:
         more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         raise DataError(f"{len(faults)} fault{'s' if len(faults) > 1 else ''}: {'; '.join(faults[:SHOWN])}{more}",

@@ -9,20 +9,22 @@ from numpy.typing import NDArray
 
 from excite.data.scenes.blocks import row_blocks
 from excite.data.scenes.cube import Cube
-from excite.data.scenes.envi_header import TYPES, Form, form_of, format_header, parse_header, wavelengths_of
+from excite.data.scenes.envi_header import TYPES, Form, form_of, format_header, items, parse_header, wavelengths_of
 from excite.errors import DataError, UsageError
 
 DATA_SUFFIXES = (".raw", ".dat", ".img", ".bsq", ".bil", ".bip")
 ENVI_SUFFIXES = (".hdr", *DATA_SUFFIXES)
 CODES = {kind: code for code, kind in TYPES.items()}
 ORDER = {"bsq": ("bands", "rows", "columns"), "bil": ("rows", "bands", "columns"), "bip": ("rows", "columns", "bands")}
+# What would turn stored numbers into others; the value that changes nothing.
+SCALING = {"data gain values": 1.0, "data offset values": 0.0, "reflectance scale factor": 1.0}
 OWN = ("samples", "lines", "bands", "header offset", "data type", "interleave", "byte order")
 
 
 def read_envi(path: Path) -> Cube:
     """Return the image as a cube that is a view into its file.
 
-    Bad bands and no-data values are left as they are; the header in the cube says which they are.
+    Bad bands, no-data values and the scale are left as they are; the header in the cube says which they are.
 
     Args:
         path: The .hdr file or the raw file beside it.
@@ -45,6 +47,8 @@ def read_envi(path: Path) -> Cube:
                             f"{form.offset}",
                         fix="the file is cut or the header is that of another one; fetch both again")
     wavelengths, notes = wavelengths_of(header, header_file)
+    notes += tuple(f"{key!r} of the header is not applied: the values are as the file holds them"
+                   for key, neutral in SCALING.items() if key in header and not _says(header[key], neutral))
     return Cube(values=_mapped(data_file, form), source=str(path), wavelengths=wavelengths, header=header, notes=notes)
 
 
@@ -112,6 +116,14 @@ def find_pair(path: Path) -> tuple[Path, Path]:
                         fix="name the one that is meant instead of the header" if raw
                         else f"put {path.stem}{DATA_SUFFIXES[0]} or {path.stem}{DATA_SUFFIXES[2]} beside it")
     return path, raw[0]
+
+
+def _says(value: str, neutral: float) -> bool:
+    """Return whether a number or list of numbers is this one throughout."""
+    try:
+        return all(float(part) == neutral for part in items(value))
+    except ValueError:
+        return False
 
 
 def _mapped(file: Path, form: Form) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 Source: the field list of "ENVI header files" in the ENVI documentation.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,7 +97,7 @@ def wavelengths_of(header: Header, where: Path) -> tuple[tuple[float, ...] | Non
     """Return wavelengths in nanometres, None where there are none, and what was decided.
 
     Raises:
-        DataError: they are no numbers, or not one a band.
+        DataError: they are no finite numbers, or not one a band.
     """
     if "wavelength" not in header:
         return None, ()
@@ -169,6 +170,8 @@ def _numbers(header: Header, key: str, where: Path) -> list[float]:
     bands = _whole(header, "bands", where, least=1)
     if len(numbers) != bands:
         raise DataError(f"{key!r} has {len(numbers)} values for {bands} bands", where=where, fix="correct the header")
+    if wrong := [number for number in numbers if not math.isfinite(number)]:
+        raise DataError(f"{key!r} must be finite numbers, got {wrong[0]}", where=where, fix="correct the header")
     return numbers
 
 

@@ -1,7 +1,7 @@
 """The map of classes of one scene: a number for each pixel, 0 where nobody knows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -83,9 +83,35 @@ def make_labels(array: NDArray[Any], *, source: str, classes: Sequence[str] | No
     if classes is None and len(unused) > max(1, largest // 2):
         raise DataError(f"{len(unused)} of the label numbers 1 to {largest} are of no pixel", where=source,
                         why=f"unused are {shortened(unused)}",
-                        fix="number the classes 1, 2, 3, ..., or give the names of all by classes=...")
+                        fix="number the classes 1, 2, 3, ..., or give the names of all by scene.classes (--classes to "
+                            "evaluate)")
     said = [f"no pixel has label {shortened(unused)}"] if unused else []
     return LabelMap(values=whole, classes=names, source=source, notes=(*notes, *said))
+
+
+def without_classes(labels: LabelMap, names: Sequence[str]) -> LabelMap:
+    """Return the labels without some classes and those of no pixel; the others are numbered anew, in their order.
+
+    Args:
+        labels: Of a scene.
+        names: Classes whose pixels shall have no label.
+
+    Raises:
+        UsageError: a name is not that of a class.
+    """
+    if unknown := [name for name in names if name not in labels.classes]:
+        raise UsageError(f"scene.drop_classes must be classes of the labels, got {', '.join(unknown)}",
+                         where=labels.source, fix=f"its classes: {', '.join(labels.classes)}")
+    counts = dict(zip(labels.classes, labels.counts, strict=True))
+    kept = [name for name in labels.classes if name not in names and counts[name]]
+    if len(kept) == len(labels.classes):
+        return labels
+    numbers = np.zeros(len(labels.classes) + 1, np.int32)
+    for place, name in enumerate(kept, start=1):
+        numbers[labels.classes.index(name) + 1] = place
+    left = ", ".join(f"{name} ({counts[name]} pixels)" for name in labels.classes if name not in kept)
+    return replace(labels, values=numbers[labels.values], classes=tuple(kept), notes=(
+        *labels.notes, f"left out: {left}; the other classes are numbered anew, 1 to {len(kept)}"))
 
 
 def from_abundances(array: NDArray[Any], names: Sequence[str], *, purest: float | None = None,

@@ -1,6 +1,9 @@
 """Arrays of MATLAB files: version 5 by SciPy, version 7.3 (HDF5) by the extra `matlab`."""
 
 import importlib
+import math
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import loadmat, whosmat
 
+from excite.data.scenes.array import check_size
 from excite.data.scenes.variables import Shapes, choose_variable
 from excite.errors import DataError, EnvironmentFault
 
+HEAD, PACKED = 128, 15  # bytes before the first variable of version 5, and the type of packed ones
 HDF5 = b"\x89HDF\r\n\x1a\n"
 NUMERIC = ("double", "single", "logical", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 BROKEN = "the file was cut or damaged on its way; fetch it again from its source"
@@ -40,18 +45,23 @@ def read_array(path: Path, variable: str | None = None, *, axes: int) -> NDArray
         axes: 3 for a cube, 2 for labels.
 
     Raises:
-        UsageError: there is no such variable. DataError: none or several fit, or the file is damaged.
+        UsageError: there is no such variable. DataError: none or several fit, the file is damaged, or the array would
+            be far larger than it.
         EnvironmentFault: version 7.3 without the extra `matlab`.
     """
-    name = choose_variable(list_arrays(path), variable, axes=axes, where=path)
+    shapes = list_arrays(path)
+    name = choose_variable(shapes, variable, axes=axes, where=path)
+    check_size(path, name, math.prod(shapes[name]))  # bytes at least
     try:
         if is_hdf5(path):
             with _hdf5(path) as file:
                 item = file[name]
+                check_size(path, name, item.nbytes)
                 values: NDArray[Any] = np.asarray(item[()])
                 return values.T if _is_matlab(item) else values
+        check_size(path, name, _unpacked(path))
         return np.asarray(loadmat(str(path), variable_names=[name])[name])
-    except EnvironmentFault:
+    except (DataError, EnvironmentFault):
         raise
     except Exception as fault:
         raise _unreadable(path, fault) from None
@@ -62,7 +72,7 @@ def read_names(path: Path, variable: str) -> tuple[str, ...]:
     if is_hdf5(path):
         return ()
     found = loadmat(str(path), variable_names=[variable]).get(variable)
-    return () if found is None else tuple(str(np.squeeze(item)) for item in np.ravel(found))
+    return () if found is None else tuple(str(np.squeeze(item)).strip() for item in np.ravel(found))
 
 
 def is_hdf5(path: Path) -> bool:
@@ -80,6 +90,21 @@ def is_hdf5(path: Path) -> bool:
     if not head:
         raise DataError("the file is empty (0 bytes)", where=path, fix="fetch it again from its source")
     return head.startswith(HDF5) or head[512:] == HDF5
+
+
+def _unpacked(path: Path) -> int:
+    """Return the bytes of the largest packed variable of a version 5 file, as its first bytes say; 0 for none."""
+    largest = 0
+    with path.open("rb") as file:
+        order = {b"IM": "<", b"MI": ">"}.get(file.read(HEAD)[-2:])
+        while order and len(tag := file.read(8)) == 8:
+            kind, length = struct.unpack(f"{order}2I", tag)
+            end = file.tell() + length
+            if kind == PACKED:
+                inner = zlib.decompressobj().decompress(file.read(min(length, HEAD)), 8)
+                largest = max(largest, struct.unpack(f"{order}2I", inner)[1])
+            file.seek(end)
+    return largest
 
 
 def _hdf5(path: Path) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
+from statistics import median_low
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,10 @@ from excite.tiling import Tile
 Read = tuple[CubeRow, Cube, LabelMap]
 APART = 0.1  # of the distance between two bands: farther off, wavelengths are not the same
 LOOKED_AT = 8  # pixels down and across by which cubes that may be the same are found
+LEVELLED = 64   # likewise, by which the level of a cube is found
+# So many times apart, levels are told: tissues are not. Water and snow can be 50 times apart and percent are 100 times
+# parts of one, so that is not refused; ten thousandths, 10,000 times parts of one, are.
+DOUBTED, REFUSED = 10, 1000
 
 
 def open_mosaic(table: Path, *, window: int, label_variable: str | None = None, classes: Sequence[str] | None = None,
@@ -41,7 +46,8 @@ def open_mosaic(table: Path, *, window: int, label_variable: str | None = None, 
 
     Raises:
         DataError: faults of the table or of a file; cubes whose bands, wavelengths, kinds of number or classes differ,
-            or that are the same twice. UsageError: as `reading.open_cube`. EnvironmentFault: no memory for the canvas.
+            whose levels are far too different, or that are the same twice. UsageError: as `reading.open_cube`.
+            EnvironmentFault: no memory for the canvas.
     """
     rows, notes = read_cube_table(table)
     found = [(row, open_cube(row.cube, **options), read_labels(row.labels, variable=label_variable, classes=classes))
@@ -50,11 +56,12 @@ def open_mosaic(table: Path, *, window: int, label_variable: str | None = None, 
         check_pair(cube, labels)
     _check_alike(found, table)
     _check_twins(found, table)
+    levels = _check_levels(found, table)
     places = lay_out([cube.shape for _, cube, _ in found], gap=window - 1)
     pieces = tuple(Piece(name=row.name, patient=row.patient, place=place)
                    for row, place in zip(rows, places, strict=True))
     scene = joined(f"{table.resolve().parent.name}/{table.name}", *_filled(found, places, table))
-    cube = replace(scene.cube, notes=(_told(scene, pieces), *notes, *_shared_notes(found)))
+    cube = replace(scene.cube, notes=(_told(scene, pieces), *levels, *notes, *_shared_notes(found)))
     return replace(scene, cube=cube, pieces=pieces)
 
 
@@ -137,8 +144,8 @@ def _check_twins(found: Sequence[Read], table: Path) -> None:
     seen: dict[tuple[object, ...], list[Read]] = {}
     for one in found:
         row, values = one[0], one[1].values
-        few = values[::-(-values.shape[0] // LOOKED_AT), ::-(-values.shape[1] // LOOKED_AT)]
-        alike = seen.setdefault((values.shape, np.ascontiguousarray(few).tobytes()), [])
+        few = np.nan_to_num(_plain(_spread(values, LOOKED_AT))) + 0  # one NaN and one zero, whatever their bits
+        alike = seen.setdefault((values.shape, few.tobytes()), [])
         twin = next((other[0] for other in alike if _equal(other[1].values, values)), None)
         if twin is not None:
             raise DataError(f"the cube is that of line {twin.line}", where=f"{table}, line {row.line}",
@@ -147,7 +154,48 @@ def _check_twins(found: Sequence[Read], table: Path) -> None:
 
 
 def _equal(one: NDArray[Any], other: NDArray[Any]) -> bool:
-    return all(np.array_equal(a, b, equal_nan=True) for a, b in zip(one, other, strict=True))
+    return all(np.array_equal(_plain(a), _plain(b), equal_nan=True) for a, b in zip(one, other, strict=True))
+
+
+def _plain(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the values as float32, so that a copy in another depth or byte order is the same."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32, order="C")
+
+
+def _spread(values: NDArray[Any], most: int) -> NDArray[Any]:
+    """Return at most so many rows and columns, evenly spread."""
+    return values[::-(-values.shape[0] // most), ::-(-values.shape[1] // most)]
+
+
+def _check_levels(found: Sequence[Read], table: Path) -> list[str]:
+    """Return warnings of cubes that are far darker or brighter than the table's middle one; raise where it is absurd.
+
+    A cube whose median is not above 0 has no level, and is left alone.
+    """
+    known = [(row, level) for row, cube, _ in found if (level := _level(cube)) > 0]
+    if not known:
+        return []
+    middle = median_low(level for _, level in known)
+    told = []
+    for row, level in known:
+        times = max(level / middle, middle / level)
+        if times <= DOUBTED:
+            continue
+        gap = f"the cube's median value is {level:.4g}, that of the table's middle cube {middle:.4g}"
+        if times > REFUSED:
+            raise DataError(gap, where=f"{table}, line {row.line}", why="the values are on different scales",
+                            fix="bring all cubes to one scale")
+        told.append(f"WARNING: {row.name}: {gap}: another scale?")
+    return told
+
+
+def _level(cube: Cube) -> float:
+    """Return the median of the values that hold data, of pixels spread over the cube; 0 where none does."""
+    values = _spread(cube.values, LEVELLED)
+    if cube.valid is not None:
+        values = values[_spread(cube.valid, LEVELLED)]
+    return float(np.median(_plain(values))) if values.size else 0.0
 
 
 def _same_wavelengths(one: Sequence[float] | None, other: Sequence[float] | None) -> bool:

@@ -40,8 +40,8 @@ class Overlap:
         return asdict(self)
 
 
-def box_sum(mask: Mask, before: int, after: int) -> NDArray[np.int64]:
-    """Return for each pixel how many of `mask` are in the box from `before` up and left to `after` down and right."""
+def box_sum(mask: NDArray[Any], before: int, after: int) -> NDArray[np.int64]:
+    """Return for each pixel the sum of `mask` in the box from `before` up and left to `after` down and right."""
     height, width = mask.shape
     table = np.zeros((height + 1, width + 1), np.int64)
     np.cumsum(np.cumsum(mask, axis=0, dtype=np.int64), axis=1, out=table[1:, 1:])
@@ -60,7 +60,9 @@ def near(mask: Mask, distance: int) -> Mask:
 def measure_overlap(train: Mask, test: Mask, window: int) -> Overlap:
     """Return what windows of `window` pixels around the training pixels cover of the test pixels.
 
-    Windows end at the border of the scene here: what is mirrored beyond it is, for an odd window, inside it already.
+    What is mirrored beyond the border is inside the window already, save that an even window around the last row, or
+    column, shows one more row above: as if it lay one row higher. A border of zeros shows none; it is counted all the
+    same.
 
     Raises:
         UsageError: there is no test pixel.
@@ -68,9 +70,18 @@ def measure_overlap(train: Mask, test: Mask, window: int) -> Overlap:
     if not test.any():
         raise UsageError("the test part must have a pixel to measure overlap on, got none")
     before, after = reach(window)
-    over = box_sum(train, after, before)[test]  # those whose windows reach a pixel lie up to `after` above it
-    sharing = box_sum(train, window - 1, window - 1)[test]
+    middles = np.zeros(train.shape, np.int64)
+    np.add.at(middles, _middles(train, window), 1)
+    over = box_sum(middles, after, before)[test]  # those whose windows reach a pixel lie up to `after` above it
+    sharing = box_sum(middles, window - 1, window - 1)[_middles(test, window)]
     return Overlap(inside=float((over > 0).mean()), windows=float(over.mean()), sharing=float((sharing > 0).mean()))
+
+
+def _middles(mask: Mask, window: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return rows and columns around which the windows of pixels lie, mirrored pixels included."""
+    last = [length - 1 if window % 2 else max(0, length - 2) for length in mask.shape]
+    rows, columns = np.nonzero(mask)
+    return np.minimum(rows, last[0]), np.minimum(columns, last[1])
 
 
 def _edges(length: int, before: int, after: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -38,6 +38,7 @@ class SceneSection(Section):
     variable: str | None = None        # of a file with several arrays; None: the only one that can be the cube
     label_variable: str | None = None
     classes: tuple[str, ...] | None = None  # names of the classes 1, 2, ...
+    drop_classes: tuple[str, ...] = ()  # that are not learnt, by name
     purest: Annotated[float, Field(gt=0, le=1)] | None = None  # least abundance of a labelled pixel
     wavelengths: tuple[float, ...] | None = None  # nanometres, of all bands of the file
     drop_bands: tuple[Band, ...] = ()  # counted from 0, for example those of water vapour
@@ -50,7 +51,7 @@ class SceneSection(Section):
     def _typed_bands(cls, value: object) -> object:
         return bands_of(str(value)) if isinstance(value, str) or type(value) is int else value
 
-    @field_validator("classes", mode="before")
+    @field_validator("classes", "drop_classes", mode="before")
     @classmethod
     def _typed_names(cls, value: object) -> object:
         return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value

@@ -30,7 +30,8 @@ def choose_variable(shapes: Shapes, variable: str | None, *, axes: int, where: P
         return variable
     fitting = [name for name, shape in shapes.items() if len([n for n in shape if n > 1]) == axes]
     if len(fitting) != 1:
+        key, name = "variable" if axes == 3 else "label_variable", fitting[0] if fitting else "NAME"
         raise DataError(f"{'several arrays' if fitting else 'no array'} with {axes} axes", where=where,
                         why=f"the file has {listed}",
-                        fix=f"choose one by variable={fitting[0] if fitting else 'NAME'!r}" if shapes else None)
+                        fix=f"choose one by scene.{key}={name} (of a cube to predict: --variable)" if shapes else None)
     return fitting[0]

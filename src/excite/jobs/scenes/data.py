@@ -18,6 +18,7 @@ from excite.data.scenes.cube import BandChoice
 from excite.data.scenes.gaps import NoData
 from excite.data.scenes.group_split import patient_split, seen_before
 from excite.data.scenes.label_files import read_labels
+from excite.data.scenes.labels import without_classes
 from excite.data.scenes.mosaic import open_mosaic
 from excite.data.scenes.scene import Scene, find_scene, open_scene
 from excite.data.scenes.split import SceneSplit, given_split, random_split
@@ -25,6 +26,8 @@ from excite.errors import UsageError
 from excite.jobs.scenes.sections import SceneConfig
 
 UNITS = {"block": "spatial block", "random": "pixel", "given": "connected region", "patient": "patient", "cube": "cube"}
+
+LEAST = {"hybridsn": 9}  # pixels along a window, of which its convolutions take off 8
 
 
 def read_scene(config: SceneConfig, *, choose: BandChoice | None = None, usual_no_data: NoData = None) -> Scene:
@@ -35,7 +38,7 @@ def read_scene(config: SceneConfig, *, choose: BandChoice | None = None, usual_n
         choose: See `reading.open_cube`, as for `usual_no_data`.
     """
     section = config.scene
-    given = section.model_dump(exclude={"table", "cube", "labels"}, exclude_defaults=True) | {
+    given = section.model_dump(exclude={"table", "cube", "labels", "drop_classes"}, exclude_defaults=True) | {
         "choose": choose, "usual_no_data": usual_no_data}
     if section.table is not None:
         return open_mosaic(section.table, window=config.window, **given)
@@ -44,6 +47,12 @@ def read_scene(config: SceneConfig, *, choose: BandChoice | None = None, usual_n
     if section.labels is None:
         return find_scene(section.cube, **given)
     return open_scene(section.cube, section.labels, **given)
+
+
+def scene_to_learn(config: SceneConfig) -> Scene:
+    """Return the scene that a config names, with the classes that are learnt: not the dropped ones, nor empty ones."""
+    scene = read_scene(config)
+    return replace(scene, labels=without_classes(scene.labels, config.scene.drop_classes))
 
 
 def split_of(config: SceneConfig, scene: Scene) -> SceneSplit:
@@ -61,7 +70,7 @@ def split_of(config: SceneConfig, scene: Scene) -> SceneSplit:
     if section.kind == "random":
         split = random_split(labels, **shares, **names)  # type: ignore[arg-type]
     else:
-        more = {"block": section.block, "guard": section.guard}
+        more = {"block": section.block, "guard": section.guard, "least": LEAST.get(config.model.name, 1)}
         split = block_split(labels, **more, **shares, **names)  # type: ignore[arg-type]
     return replace(split, notes=(*seen_before(split, scene.pieces), *split.notes))
 

@@ -20,7 +20,7 @@ from excite.deploy.scene_predictor import ScenePredictor
 from excite.errors import DataError, EnvironmentFault
 from excite.jobs import run_folder as files
 from excite.jobs.scenes.classes import truth_of
-from excite.jobs.scenes.data import UNITS, fingerprint_of, read_scene, sha256, split_of
+from excite.jobs.scenes.data import UNITS, fingerprint_of, read_scene, scene_to_learn, sha256, split_of
 from excite.jobs.scenes.sections import SceneConfig, with_defaults
 from excite.tiling import Tile
 
@@ -67,7 +67,7 @@ def part_of_run(run: Path, predictor: ScenePredictor, part: str) -> MeasuredPixe
     """
     config = with_defaults(load_config(SceneConfig, run / files.CONFIG))
     try:
-        scene = read_scene(config)
+        scene = scene_to_learn(config)
     except DataError as fault:
         raise DataError(fault.what, where=fault.where, why=fault.why, fix="start excite where the training was "
                         f"started, or correct the paths in {run / files.CONFIG}") from None

@@ -17,7 +17,7 @@ from excite.engine.windows import SceneBatches
 from excite.errors import DataError
 from excite.jobs import run_folder as files
 from excite.jobs.network import build_network
-from excite.jobs.scenes.data import fingerprint_of, read_scene, sha256, split_of
+from excite.jobs.scenes.data import fingerprint_of, scene_to_learn, sha256, split_of
 from excite.jobs.scenes.measured import seen
 from excite.jobs.scenes.sections import SceneConfig, with_defaults
 from excite.progress import Progress, silent
@@ -105,11 +105,8 @@ def prepare_scene(config: SceneConfig, *, model: nn.Module | None = None,
         DataError: faults of the files or the split. UsageError: arguments that do not fit. ModelError: of the weights.
     """
     progress, config = progress or silent(), with_defaults(config)
-    scene = read_scene(config)
+    scene = scene_to_learn(config)
     classes = scene.labels.classes
-    if absent := [name for name, count in zip(classes, scene.labels.counts, strict=True) if not count]:
-        raise DataError(f"no labelled pixel of class {', '.join(absent)}", where=scene.labels.source,
-                        fix="number the classes that are there 1, 2, 3, ..., and name these only")
     split = split_of(config, scene)
     split = replace(split, notes=(*_seen_by_weights(config, scene), *split.notes))
     if not any(split.counts["val"]):

@@ -5,8 +5,10 @@ tile tile-N.json with the sha256 of its values. A process computes a tile while 
 a killed one lets go of. The same plan gives the same bytes on the same kind of processor, whoever computes which tile.
 """
 
+import errno
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -22,7 +24,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from excite.config import differences
-from excite.errors import UsageError
+from excite.errors import DataError, UsageError
 from excite.jobs.run_folder import lock_file, written
 from excite.machine import usable_cores
 from excite.models.measure import using_threads
@@ -32,6 +34,7 @@ from excite.progress import Progress, silent
 from excite.tiling import Border, Tile
 
 PLAN, LABELS, PROBABILITIES = "plan.json", "labels.npy", "probabilities.npy"
+BLOCK = 2**24  # bytes of zeros at a time
 WAIT = 0.2  # seconds between two looks at tiles that others compute
 _writing = partial(written, what="the prediction", again="the same call", otherwise="name another folder")
 
@@ -66,7 +69,8 @@ def predict_into(folder: Path, model: nn.Module, cube: Cube, *, window: int | No
 
     Raises:
         UsageError: an argument is wrong, or the folder began with another model, scene or option; the difference is
-            named. DataError: the cube is not a scene for this model. EnvironmentFault: the folder cannot be written.
+            named. DataError: the cube is not a scene for this model, or the folder's arrays are not its own.
+            EnvironmentFault: the folder cannot be written, or the disk has no room for the arrays.
     """
     progress = progress or silent()
     with _writing(folder):
@@ -79,8 +83,8 @@ def predict_into(folder: Path, model: nn.Module, cube: Cube, *, window: int | No
             "sizes": list(scene.sizes), "tile": tile, "window": scene.window, "border": border, "method": method,
             "precision": precision, "batch": batch if method == "windows" else None, "threads": threads,
             "weights": weights_digest(model), "cube": cube_digest(cube)})
-        labels, probabilities = (np.lib.format.open_memmap(folder / name, mode="r+")
-                                 for name in (LABELS, PROBABILITIES))
+        labels, probabilities = (_opened(folder / name, shape, kind)
+                                 for name, (shape, kind) in _arrays(scene).items())
         computed = _compute(folder, scene, labels, probabilities, progress)
     return SceneFiles(labels=labels, probabilities=probabilities, computed=computed, tiles=len(scene.tiles))
 
@@ -115,9 +119,8 @@ def _begin(folder: Path, scene: TiledScene, plan: dict[str, Any]) -> None:
                 continue
             old = _read(folder / PLAN)
             if old is None:
-                classes = scene.logits(Tile(0, 0, 1, 1)).shape[2]
-                _make(folder / LABELS, scene.sizes, np.int32)
-                _make(folder / PROBABILITIES, (*scene.sizes, classes), np.float32)
+                for name, (shape, kind) in _arrays(scene).items():
+                    _make(folder / name, shape, kind)
                 _write(folder / PLAN, plan)
             elif found := differences(old, plan):
                 raise UsageError(f"this prediction began with another plan: {'; '.join(found)}", where=folder,
@@ -166,9 +169,57 @@ def _digest(views: tuple[NDArray[Any], ...]) -> str:
     return found.hexdigest()
 
 
+def _arrays(scene: TiledScene) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+    """Return shape and type of each array file."""
+    classes = scene.logits(Tile(0, 0, 1, 1)).shape[2]
+    return {LABELS: (scene.sizes, np.int32), PROBABILITIES: ((*scene.sizes, classes), np.float32)}
+
+
 def _make(file: Path, shape: tuple[int, ...], kind: type[np.generic]) -> None:
-    """Make an array file of zeros; on most disks it takes room as it is filled."""
+    """Make an array file of zeros that has its room on the disk: a map into a file without kills the process."""
     np.lib.format.open_memmap(file, mode="w+", dtype=kind, shape=shape).flush()
+    try:
+        with file.open("r+b") as stream:
+            _reserve(stream.fileno(), file.stat().st_size, math.prod(shape) * np.dtype(kind).itemsize)
+    except OSError:
+        file.unlink()  # what was reserved of it fills the disk
+        raise
+
+
+def _reserve(descriptor: int, size: int, zeros: int) -> None:
+    """Give an open file of `size` bytes, the last `zeros` of them 0, its room on the disk.
+
+    Raises:
+        OSError: there is not so much.
+    """
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+            return
+        except OSError as fault:
+            if fault.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # these: not on this kind of disk
+                raise
+    os.lseek(descriptor, size - zeros, os.SEEK_SET)
+    while zeros:
+        zeros -= os.write(descriptor, bytes(min(zeros, BLOCK)))
+    os.fsync(descriptor)
+
+
+def _opened(file: Path, shape: tuple[int, ...], kind: type[np.generic]) -> np.memmap[Any, Any]:
+    """Return an array file, to be written.
+
+    Raises:
+        DataError: it is damaged, or another one.
+    """
+    try:
+        array = np.lib.format.open_memmap(file, mode="r+")
+        found = f"{array.dtype} {array.shape}"
+    except ValueError as fault:
+        found = str(fault).split("\n")[0]
+    if found != (wanted := f"{np.dtype(kind)} {shape}"):
+        raise DataError(f"the array must be {wanted}, got {found}", where=file, why="it is not of this prediction",
+                        fix="delete the folder, or name another one")
+    return array
 
 
 def _planned_threads(folder: Path) -> int | None:
