@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from excite.jobs.train import Run, train
     from excite.models.classifier import create_model, list_models
     from excite.models.cost import Cost, count
+    from excite.models.insertion import InsertReport, insert_attention, inserted_plan
     from excite.models.prediction import for_prediction
     from excite.models.scene_prediction import predict_scene
     from excite.weights.inflate import inflate
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "AttentionPlan": "attention.plan",
     "Cost": "models.cost",
+    "InsertReport": "models.insertion",
     "LoadReport": "weights.load",
     "Predictor": "deploy.runtime",
     "Run": "jobs.train",
@@ -32,14 +34,17 @@ _WHERE = {
     "evaluate": "jobs.evaluate",
     "for_prediction": "models.prediction",
     "inflate": "weights.inflate",
+    "insert_attention": "models.insertion",
+    "inserted_plan": "models.insertion",
     "list_models": "models.classifier",
     "load": "deploy.runtime",
     "load_weights": "weights.load",
     "predict_scene": "models.scene_prediction",
     "train": "jobs.train",
 }
-__all__ = ["AttentionPlan", "Cost", "LoadReport", "Predictor", "Run", "count", "create_model", "evaluate",
-           "for_prediction", "inflate", "list_models", "load", "load_weights", "predict_scene", "train"]
+__all__ = ["AttentionPlan", "Cost", "InsertReport", "LoadReport", "Predictor", "Run", "count", "create_model",
+           "evaluate", "for_prediction", "inflate", "insert_attention", "inserted_plan", "list_models",
+           "load", "load_weights", "predict_scene", "train"]
 
 
 def __getattr__(name: str) -> object:

@@ -33,7 +33,7 @@ def test_a_table_of_cubes_is_trained_on_and_its_run_maps_a_new_patient(excite: E
     code, told, err = excite("train", table, "--out", out, *OPTIONS, "--json")
     tree = json.loads(told)
     assert code == 0 and tree["unit_kind"] == "patient" and tree["test_units"] == 1
-    assert "scene: 8 cubes of 4 patients side by side" in err and f"next: excite predict {out} CUBE" in err
+    assert "8 cubes of 4 patients side by side" in err and f"next: excite predict {out} CUBE" in err
     other = small_tissue(tmp_path / "new", seed=1, patients=5).parent / "P005_01" / "cube.hdr"
     assert excite("predict", out, other, "--out", tmp_path / "map.png", "--threads", 1)[0] == 0
     assert (tmp_path / "map.png").is_file()

@@ -65,7 +65,8 @@ def train(config: TrainConfig, *, model: nn.Module | None = None,
     """Train as `config` says and leave everything in one folder.
 
     Args:
-        model: A network of your own, (N, 3, H, W) -> (N, classes), with `forward_features`; config.model otherwise.
+        model: A network of your own, (N, 3, H, W) -> (N, classes), such as one with inserted attention; config.model
+            otherwise. With loop.frozen_features it needs `forward_features` and `classifier`.
         loss: (logits (N, K), labels (N,)) -> losses (N,); with masks, (logits (N, 1, H, W), masks likewise) -> (N,);
             config.loss otherwise.
         out: The run folder; runs/NAME-OF-TABLE otherwise.

@@ -136,8 +136,9 @@ def prepare_scene(config: SceneConfig, *, model: nn.Module | None = None,
 
 def _labelled(scene: Scene) -> str:
     """Return how many pixels have a label: a map whose first class is 0 loses it without an error."""
-    values = scene.labels.values
-    return f"{np.count_nonzero(values):,} of {values.size:,} pixels have a label, the others 0, which is none"
+    values, valid = scene.labels.values, scene.cube.valid
+    held = values.size if valid is None else int(np.count_nonzero(valid))
+    return f"{np.count_nonzero(values):,} of {held:,} pixels have a label, the others 0, which is none"
 
 
 def reduction_of(config: SceneConfig, scene: Scene, split: SceneSplit) -> BandReduction:
