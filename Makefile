@@ -5,13 +5,13 @@ PEERS  := .venv-peers
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check test-peers lint clean
+.PHONY: help install demo test check test-peers test-peers-all lint clean
 
 help:
 	@echo "make demo        simulate images, train, evaluate, export, predict (<= 4 minutes after the install)"
 	@echo "make test        ruff, mypy --strict, all tests but gpu"
 	@echo "make check       the fast part of it (under 2 minutes)"
-	@echo "make test-peers  equality with public packages, in a second environment"
+	@echo "make test-peers  equality with public packages, in a second environment; test-peers-all: with slow ones"
 	@echo "make clean       remove both environments and the demo's files"
 
 install: $(VENV)/.installed
@@ -42,6 +42,10 @@ test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m 'not gpu and not peers'
 
 test-peers: $(PEERS)/.installed
+	$(PEERS)/bin/pytest -m 'peers and not slow'
+
+# Every public network with inserted attention, every position: a quarter of an hour.
+test-peers-all: $(PEERS)/.installed
 	$(PEERS)/bin/pytest -m peers
 
 clean:

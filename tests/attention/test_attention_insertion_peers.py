@@ -17,6 +17,8 @@ pytestmark = pytest.mark.peers
 
 COMPILED = ("torchvision resnet18", "torchvision mobilenet_v2", "torchvision convnext_tiny", "timm regnety_008",
             "MONAI 3-D UNet")
+QUICK = ("torchvision resnet18", "torchvision mobilenet_v2", "timm convnext_atto", "MONAI 3-D UNet")
+ALL = [pytest.param(label, marks=() if label in QUICK else pytest.mark.slow) for label in NETWORKS]
 LEARNING = ("torchvision resnet18", "torchvision mobilenet_v2", "timm convnext_atto", "MONAI 3-D UNet")
 
 
@@ -28,7 +30,7 @@ def test_every_residual_block_is_found(label):
 
 
 @pytest.mark.parametrize("position", POSITIONS)
-@pytest.mark.parametrize("label", NETWORKS)
+@pytest.mark.parametrize("label", ALL)
 def test_nothing_changes_at_first(label, position):
     base, x = public(label)
     for kind in ("se", "eca", "cbam") if position != "inner" else ("se",):
@@ -49,7 +51,7 @@ def survived(label, checks):
     return {name: found for name, check in checks.items() if (found := check(base, model, x)) is not True}
 
 
-@pytest.mark.parametrize("label", NETWORKS)
+@pytest.mark.parametrize("label", ALL)
 def test_survives(label):
     assert survived(label, AWAKE) == {}
 
