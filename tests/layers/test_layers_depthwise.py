@@ -1,15 +1,19 @@
+from itertools import product
+
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
-from excite.layers import depthwise
+from excite.layers import depthwise as depthwise_module
 from excite.layers.conv import ConvNormAct
-from excite.layers.depthwise import StridedDepthwise, input_gradient
+from excite.layers.depthwise import StridedDepthwise, depthwise, input_gradient, kernel_gradient
+from excite.layers.volume import VolumeConv
 
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(depthwise, "CHUNK", 40_000)  # several chunks, the last one short
+    monkeypatch.setattr(depthwise_module, "CHUNK", 40_000)  # several chunks, the last one short
 
 
 @pytest.mark.parametrize("kernel", [3, 5])
@@ -47,8 +51,8 @@ def test_under_bf16_autocast_it_is_the_plain_convolution(memory, bias):
 
 def test_the_other_way_is_taken_under_bf16_autocast_with_gradients_only(monkeypatch):
     calls = []
-    real = depthwise.input_gradient
-    monkeypatch.setattr(depthwise, "input_gradient", lambda *given: calls.append(1) or real(*given))
+    real = depthwise_module.input_gradient
+    monkeypatch.setattr(depthwise_module, "input_gradient", lambda *given: calls.append(1) or real(*given))
     layer = StridedDepthwise(4, 4, 3, 2, 1, groups=4)
     x = torch.randn(2, 4, 8, 8, requires_grad=True)
     layer(x).sum().backward()
@@ -73,4 +77,67 @@ def test_a_brick_uses_it_where_it_is_depth_wise_and_strided_only():
 
     assert kind(groups=8, stride=2) is StridedDepthwise
     assert kind(groups=8) is kind(stride=2) is kind(groups=4, stride=2) is nn.Conv2d
-    assert kind(groups=8, stride=2, dims=3) is nn.Conv3d
+    assert kind(groups=8, stride=2, dims=3) is kind(dims=3) is VolumeConv
+
+
+LAST = torch.channels_last_3d
+
+
+def plain(x, weight, *steps):
+    return functional.conv3d(x, weight, None, *steps, len(weight))
+
+
+def with_gradients(convolve, x, weight, steps, seed=1):
+    x, weight = x.detach().requires_grad_(), weight.detach().requires_grad_()
+    y = convolve(x, weight, *steps)
+    gradient = torch.randn(y.shape, generator=torch.Generator().manual_seed(seed), dtype=y.dtype)
+    return y, *torch.autograd.grad(y, (x, weight), gradient)
+
+
+@pytest.mark.parametrize("kernel", [(1, 1, 1), (3, 3, 3), (5, 5, 5), (2, 3, 1), (1, 3, 3)])
+@pytest.mark.parametrize("stride", [(1, 1, 1), (2, 2, 2), (1, 2, 2), (3, 1, 2)])
+def test_gradients_of_volumes_are_autograds(kernel, stride, monkeypatch):
+    monkeypatch.setattr(depthwise_module, "CHUNK", 3_000)  # slabs of one plane, and of several
+    torch.manual_seed(0)
+    seen = 0
+    for pad, dilation, size, count in product((0, 1, 2), (1, 2), ((6, 7, 5), (9, 5, 6), (7, 1, 8)), (1, 3)):
+        padding = tuple(min(pad, dilation * (side - 1)) for side in kernel)
+        if any(side + 2 * around <= dilation * (k - 1) for side, around, k in zip(size, padding, kernel, strict=True)):
+            continue  # the kernel is larger than the map
+        x, weight = torch.randn(count, 4, *size).double(), torch.randn(4, 1, *kernel).double()
+        steps, seen = (stride, padding, (dilation,) * 3), seen + 1
+        found = with_gradients(depthwise, x.contiguous(memory_format=LAST), weight, steps)
+        for mine, theirs in zip(found, with_gradients(plain, x, weight, steps), strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
+    assert seen >= 10
+
+
+def test_gradients_of_gradients_are_torchs():
+    torch.manual_seed(0)
+    x = torch.randn(1, 2, 3, 2, 4, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(2, 1, 3, 3, 3, dtype=torch.float64, requires_grad=True)
+    for stride in ((1, 1, 1), (2, 1, 2)):
+        def convolve(x, w, stride=stride):
+            return depthwise(x.contiguous(memory_format=LAST), w, stride, (1, 1, 1), (1, 1, 1))
+
+        assert torch.autograd.gradcheck(convolve, (x, weight))
+        assert torch.autograd.gradgradcheck(convolve, (x, weight))
+
+
+def test_a_kernels_gradient_is_summed_up_in_float32_of_bf16_maps_too():
+    torch.manual_seed(0)
+    x, gradient = (torch.rand(2, 3, 9, 20, 20).bfloat16() for _ in range(2))
+    weight = torch.zeros(3, 1, 3, 3, 3).bfloat16()
+    steps = (1, 1, 1)
+    found = kernel_gradient(gradient, x, weight, steps, steps, steps)
+    right = kernel_gradient(gradient.double(), x.double(), weight.double(), steps, steps, steps)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.double(), right, rtol=2**-8, atol=0)  # one rounding, at the end
+
+
+def test_a_shift_by_one_plane_would_be_found_out():
+    torch.manual_seed(0)
+    x, gradient, weight = torch.randn(1, 2, 6, 5, 5), torch.randn(1, 2, 6, 5, 5), torch.zeros(2, 1, 3, 3, 3)
+    right = kernel_gradient(gradient, x, weight, (1, 1, 1), (1, 1, 1), (1, 1, 1))
+    wrong = kernel_gradient(gradient, x.roll(1, 2), weight, (1, 1, 1), (1, 1, 1), (1, 1, 1))
+    assert not torch.allclose(right, wrong, atol=0.1)

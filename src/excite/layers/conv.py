@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from excite.layers.batch_norm import normalised, normalises
 from excite.layers.depthwise import StridedDepthwise
 from excite.layers.dims import conv, norm
 from excite.layers.norm import refuse_single
 from excite.layers.padding import Padding, padding_for
+from excite.layers.volume import NO_LIMITS, VolumeConv, at_work, foldable, folded, limits
 
 Brick = Callable[..., "ConvNormAct"]  # a ConvNormAct with the arguments that a network gives all of them
 
@@ -46,7 +48,7 @@ class ConvNormAct(nn.Sequential):
             self.pad = same
         strided = (dims == 2 and groups == in_channels == out_channels and max(strides) > 1 and kernel_size % 2 == 1
                    and same is None and dilation == 1)
-        kind = StridedDepthwise if strided else conv(dims)
+        kind = StridedDepthwise if strided else VolumeConv if dims == 3 else conv(dims)
         self.conv = kind(in_channels, out_channels, kernel_size, strides,
                          (kernel_size - 1) // 2 * dilation if same is None else 0,
                          groups=groups, dilation=dilation, bias=False)
@@ -56,8 +58,16 @@ class ConvNormAct(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the layers' output."""
-        for layer in self:
-            if layer is self.norm:
-                refuse_single(x, layer, self.place)
-            x = layer(x)
-        return x
+        act: nn.Module | None = getattr(self, "act", None)
+        if hasattr(self, "pad"):
+            x = self.pad(x)
+        clamp = limits(act) if at_work(x) else None
+        if foldable(self.conv, self.norm, x):
+            x = folded(self.conv, self.norm, x, *(clamp or NO_LIMITS))
+            return x if act is None or clamp is not None else act(x)
+        x = self.conv(x)
+        if clamp is not None and normalises(self.norm, x):
+            return normalised(self.norm, x, *clamp)
+        refuse_single(x, self.norm, self.place)
+        x = self.norm(x)
+        return x if act is None else act(x)

@@ -1,15 +1,20 @@
-"""Depth-wise convolution with a stride whose bf16 training is not held up by one slow kernel.
+"""Depth-wise convolution whose training on a CPU is not held up by slow kernels.
 
-On a CPU the input gradient of such a convolution falls to a reference kernel: over a quarter of MobileNetV2's training
-step at 224, batch 16, in four layers (benchmarks/networks_step.py). It is also a convolution: of the output's gradient,
-zeros put between its values, with the kernel turned round; and that has a fast kernel.
+The input gradient falls to a reference kernel for volumes, and for images in bf16 with a stride: over a quarter of
+MobileNetV2's training step at 224, batch 16, in four layers (benchmarks/networks_step.py). It is also a convolution: of
+the output's gradient, zeros put between its values, with the kernel turned round; and that has a fast kernel. So has
+the kernel's gradient, for images; that of volumes is a sum of such over planes (benchmarks/networks_3d.py).
 """
 
+from itertools import product
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.grad import conv2d_weight
+
+Steps = tuple[int, int, int]  # along depth, height, width
 
 CHUNK = 8 * 2**20  # bytes worked on at once, so that they stay in the cache
 
@@ -47,6 +52,94 @@ class _Strided(torch.autograd.Function):
             (False, context.needs_input_grad[1], False))
         of_input = input_gradient(gradient, weight, x, context.stride) if context.needs_input_grad[0] else None
         return of_input, of_weight, None, None
+
+
+def depthwise(x: Tensor, weight: Tensor, stride: Steps, padding: Steps, dilation: Steps) -> Tensor:
+    """Return the depth-wise convolution of volumes, whose gradients come from other, fast convolutions.
+
+    Args:
+        x: (N, C, D, H, W), in channels-last memory.
+        weight: (C, 1, *K).
+        stride: Along each axis, as padding and dilation.
+        padding: Not beyond the kernel.
+    """
+    y: Tensor = _Depthwise.apply(x, weight, stride, padding, dilation)  # type: ignore[no-untyped-call]
+    return y
+
+
+class _Depthwise(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, x: Tensor, weight: Tensor, stride: Steps, padding: Steps, dilation: Steps) -> Tensor:
+        context.save_for_backward(x, weight)
+        context.stride, context.padding, context.dilation = stride, padding, dilation
+        return functional.conv3d(x, weight, None, stride, padding, dilation, len(weight))
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = context.saved_tensors
+        steps = context.stride, context.padding, context.dilation
+        gradient = gradient.contiguous(memory_format=torch.channels_last_3d)
+        of_input = volumes_gradient(gradient, weight, x, *steps) if context.needs_input_grad[0] else None
+        of_weight = kernel_gradient(gradient, x, weight, *steps) if context.needs_input_grad[1] else None
+        return of_input, of_weight, None, None, None
+
+
+def volumes_gradient(gradient: Tensor, weight: Tensor, x: Tensor, stride: Steps, padding: Steps,
+                     dilation: Steps) -> Tensor:
+    """Return the gradient of a depth-wise convolution's input: a convolution with the kernel turned round.
+
+    Args:
+        gradient: Of the output; where there is a stride, zeros are put between its values, slab by slab.
+        weight: (C, 1, *K).
+        x: The input, for its size.
+        stride: Along each axis, as padding and dilation.
+    """
+    spans = [step * (size - 1) for step, size in zip(dilation, weight.shape[2:], strict=True)]
+    around, turned = [span - pad for span, pad in zip(spans, padding, strict=True)], weight.flip(2, 3, 4)
+    if max(stride) == 1:
+        return functional.conv3d(gradient, turned, None, 1, around, dilation, len(weight))
+    _, high, wide = (size + 2 * pad - span for size, pad, span in zip(x.shape[2:], padding, spans, strict=True))
+    found = torch.empty_like(x)
+    step = max(1, CHUNK // x[0, :, 0].nbytes)
+    for sample, start in product(range(len(x)), range(0, x.shape[2], step)):
+        end, low = min(start + step, x.shape[2]), start - around[0]  # planes of the gradient with zeros, from low on
+        slab = torch.empty((1, len(weight), end - start + spans[0], high, wide), dtype=x.dtype,
+                           memory_format=torch.channels_last_3d).zero_()
+        first, last = max(0, -(-low // stride[0])), min(gradient.shape[2] - 1, (end - 1 + padding[0]) // stride[0])
+        if first <= last:
+            slab[0, :, first * stride[0] - low:last * stride[0] - low + 1:stride[0], ::stride[1], ::stride[2]] = \
+                gradient[sample, :, first:last + 1]
+        found[sample, :, start:end] = functional.conv3d(slab, turned, None, 1, (0, *around[1:]), dilation,
+                                                        len(weight))[0]
+    return found
+
+
+def kernel_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: Steps, padding: Steps,
+                    dilation: Steps) -> Tensor:
+    """Return the gradient of a depth-wise convolution's kernel: plane by plane, each one that of images.
+
+    Plane i of the kernel takes input plane t * stride + i * dilation - padding to output plane t. Sums are in float32,
+    or in float64, whatever the maps have. Arguments as in `volumes_gradient`.
+    """
+    found = torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
+    plane = max(1, x[0, :, 0].numel() * found.element_size() * stride[0])  # bytes of input for one of output
+    count, planes = max(1, CHUNK // (plane * gradient.shape[2])), max(1, CHUNK // plane)
+    for maps, of_maps in zip(torch.split(x, count), torch.split(gradient, count), strict=True):
+        for start, i in product(range(0, of_maps.shape[2], planes), range(weight.shape[2])):
+            shift = i * dilation[0] - padding[0]
+            first = max(start, -(shift // stride[0]))
+            end = min(start + planes, of_maps.shape[2], (x.shape[2] - 1 - shift) // stride[0] + 1)
+            if first < end:
+                seen = maps[:, :, first * stride[0] + shift:(end - 1) * stride[0] + shift + 1:stride[0]]
+                found[:, :, i] += conv2d_weight(  # type: ignore[no-untyped-call]
+                    _images(seen, found), weight[:, :, 0].shape, _images(of_maps[:, :, first:end], found), stride[1:],
+                    padding[1:], dilation[1:], len(weight))
+    return found.to(weight.dtype)
+
+
+def _images(volumes: Tensor, like: Tensor) -> Tensor:
+    """Return the planes of volumes as a batch of images, (N * D, C, H, W), of the type of `like`."""
+    return volumes.transpose(1, 2).flatten(0, 1).to(like.dtype)
 
 
 def input_gradient(gradient: Tensor, weight: Tensor, like: Tensor, stride: tuple[int, int]) -> Tensor:

@@ -28,6 +28,8 @@ class PackedConv(nn.Module):
         super().__init__()
         assert isinstance(conv, nn.Conv2d | nn.Conv3d)  # `packs` says so
         self.name, self.numbers = _ACTS[None if act is None else type(act)]
+        self.in_channels, self.out_channels, self.kernel_size = conv.in_channels, conv.out_channels, conv.kernel_size
+        self.stride, self.padding = conv.stride, conv.padding
         self.bias = conv.bias
         self.how: Any = (conv.padding, conv.stride, conv.dilation, conv.groups)
         self.weight = torch.ops.mkldnn._reorder_convolution_weight(conv.weight.detach(), *self.how, list(size))

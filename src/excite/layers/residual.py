@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from excite.errors import UsageError
 from excite.layers.form import refuse_other_form, told, written
 from excite.layers.gate import Gate
+from excite.layers.slabs import in_slabs
 
 Position = Literal["standard", "pre", "post", "identity", "inner"]
 Join = Literal["sum", "concat"]
@@ -93,8 +94,7 @@ class Residual(nn.Module):
 
     def _branch(self, x: Tensor) -> Tensor:
         if self.position != "inner" or self.attention is None:
-            y: Tensor = self.branch(x)
-            return y
+            return in_slabs(self.branch, x)
         for index, layer in enumerate(self.branch.children()):
             x = layer(x)
             if index == self.inner:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from excite.errors import UsageError
+from excite.layers.volume import at_work
 
 
 def channel_shuffle(x: Tensor, groups: int) -> Tensor:
@@ -26,6 +27,8 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
         UsageError: `groups` does not divide C.
     """
     check_groups(groups, x.shape[1])
+    if at_work(x) and x.stride(1) == 1:  # channels come last in memory, and stay there
+        return torch.unflatten(x.movedim(1, -1), -1, (groups, -1)).transpose(-1, -2).flatten(-2).movedim(-1, 1)
     return torch.unflatten(x, 1, (groups, x.shape[1] // groups)).transpose(1, 2).flatten(1, 2)
 
 

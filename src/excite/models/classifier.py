@@ -64,7 +64,7 @@ class Classifier(Freezable):
         if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
             raise UsageError(f"dropout must be at least 0 and below 1, got {dropout!r}")
         self.name = name
-        self.backbone = backbone
+        self.backbone, self.channels_last = backbone, backbone.channels_last
         self.pool = GlobalMean(dims=backbone.dims)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(backbone.embedding_channels, num_classes)

@@ -69,6 +69,10 @@ class ResNet(Backbone):
         depth_stride: Of a volume's first convolution along its depth: 1, because a volume has few slices (Hara et
             al., arXiv:1711.09577, table 1); 2 for volumes of equal sides. It has no say in 2-D.
 
+    Attributes:
+        channels_last: Not of volumes, where dense convolutions train at 0.8 to 0.9 of the speed then; but with groups,
+            1.3 times as fast. Images 1.2 times, at batch 16 and 224 x 224.
+
     Shape:
         (N, in_channels, H, W) -> (N, out_channels, H / 32, W / 32), rounded up but for a `ceil_pool`'s odd sizes;
         (N, in_channels, D, H, W) -> (N, out_channels, D / 16 (D / 32), H / 32, W / 32).
@@ -83,6 +87,7 @@ class ResNet(Backbone):
                  deep_stem: bool = False, shortcut_kernel: int = 1, depth_stride: int = 1, dropout: float = 0.0,
                  dims: int = 2, attention: AttentionPlan | None = None) -> None:
         super().__init__(attention=attention, stages=len(TABLE_1), dims=dims, in_channels=in_channels)
+        self.channels_last = dims == 2 or groups > 1
         check_choice("stride_in", stride_in, StrideIn,
                      fix="torchvision's networks have 'conv2', the Caffe SE-ResNets 'conv1'")
         self.set_form(ceil_pool=ceil_pool, **({} if basic else {"stride_in": stride_in}),

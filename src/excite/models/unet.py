@@ -94,7 +94,7 @@ class UNet(FreezableEncoder):
         _check_plans(attention, skip_attention, len(widths))
         dims = encoder.dims
         brick: Brick = partial(ConvNormAct, dims=dims)
-        self.encoder = encoder
+        self.encoder, self.channels_last = encoder, encoder.channels_last
         self.initial = None if initial is None else brick(_in_channels(encoder), initial, 3)
         self.bridge = nn.Identity() if bridge is None else bridge
         below = encoder.out_channels if bridge is None else _out_channels(bridge)
