@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from excite.jobs.train import Run, train
     from excite.models.classifier import create_model, list_models
     from excite.models.cost import Cost, count
+    from excite.models.inserted_weights import load_inserted, save_inserted
     from excite.models.insertion import InsertReport, insert_attention, inserted_plan
     from excite.models.prediction import for_prediction
     from excite.models.scene_prediction import predict_scene
@@ -38,13 +39,15 @@ _WHERE = {
     "inserted_plan": "models.insertion",
     "list_models": "models.classifier",
     "load": "deploy.runtime",
+    "load_inserted": "models.inserted_weights",
     "load_weights": "weights.load",
     "predict_scene": "models.scene_prediction",
+    "save_inserted": "models.inserted_weights",
     "train": "jobs.train",
 }
 __all__ = ["AttentionPlan", "Cost", "InsertReport", "LoadReport", "Predictor", "Run", "count", "create_model",
            "evaluate", "for_prediction", "inflate", "insert_attention", "inserted_plan", "list_models",
-           "load", "load_weights", "predict_scene", "train"]
+           "load", "load_inserted", "load_weights", "predict_scene", "save_inserted", "train"]
 
 
 def __getattr__(name: str) -> object:

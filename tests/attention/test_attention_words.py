@@ -16,6 +16,7 @@ from excite.models.classifier import create_model
     ("se@3.*,2.5,1:start=open", {"kind": "se", "blocks": ("3.*", "2.5", "1.*"), "start": "open"}),
     ("se:reduction=32,16,16,8:bias=false:gate=hard_sigmoid",
      {"kind": "se", "options": {"reduction": (32, 16, 16, 8), "bias": False, "gate": "hard_sigmoid"}}),
+    ("se@layer3,layer4.0,2.5", {"kind": "se", "blocks": ("layer3", "layer4.0", "2.5")}),
     ("simam:weight=1e-4", {"kind": "simam", "options": {"weight": 1e-4}}),
 ])
 def test_a_line_stands_for_a_plan(text, plan):
@@ -23,7 +24,7 @@ def test_a_line_stands_for_a_plan(text, plan):
 
 
 @pytest.mark.parametrize("text", ["", "@2", "se@", "se@2,,3", "se:reduction", "se:=8", "se:reduction=", "se@2@1",
-                                  "se@2.5,layer3", "se@-1", "se:reduction=(8,8)"])
+                                  "se@layer3..0", "se@-1", "se:reduction=(8,8)"])
 def test_an_unclear_line_is_an_error_with_an_example(text):
     with pytest.raises(UsageError, match=r"an attention must be written KIND.*, got .*for example se@2,3"):
         parse(text)

@@ -78,3 +78,12 @@ def test_no_trunk_to_freeze_or_nothing_else_is_an_error() -> None:
         Trunk(nn.Sequential()).train(frozen=True)
     with pytest.raises(UsageError, match="nothing besides its trunk"):
         Trunk(nn.Sequential(nn.Linear(2, 2))).train(frozen=True)
+
+
+def test_a_head_under_another_name_is_not_frozen_in_silence() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), SqueezeExcitation(2), nn.Linear(2, 2))
+    with pytest.raises(UsageError, match=r"no head of this network is known.*model.heads"):
+        Trunk(model).train(frozen=True)
+    model.heads = ("2",)  # type: ignore[assignment]
+    Trunk(model).train(frozen=True)
+    assert not model[0].weight.requires_grad and model[2].weight.requires_grad

@@ -3,6 +3,7 @@
     se                                     SE in every block
     se@2,3                                 in stages 2 and 3, counted from 0
     cbam@3.*,2.5:position=inner            in these blocks, inside their branches
+    se@layer3,layer4.0                     in blocks of another network, by the names of its modules
     se:start=open:reduction=32,16,16,8     exactly 1 at first; one reduction a stage
 """
 
@@ -18,6 +19,7 @@ Place = Literal["standard", "pre", "post", "identity", "inner", "tail"]
 PLACES: tuple[str, ...] = get_args(Place)
 OWN = ("position", "start", "stages")
 BLOCK = r"[0-9]+|[0-9*?]+\.[0-9*?]+"
+MODULE = r"[\w*?]+(\.[\w*?]+)*"  # with a letter in it, or it is a BLOCK
 FORM = "KIND[@STAGES or BLOCKS][:position=...][:start=...][:OPTION=VALUE]"
 
 
@@ -38,7 +40,8 @@ def parse(text: str) -> dict[str, Any]:
     if places and all(place.isdecimal() for place in places):
         found["stages"] = tuple(int(place) for place in places)
     elif places:
-        if not all(re.fullmatch(BLOCK, place) for place in places):
+        if not all(re.fullmatch(BLOCK, place) or re.search("[^\\W\\d]", place) and re.fullmatch(MODULE, place)
+                   for place in places):
             raise _unclear(text)
         found["blocks"] = tuple(f"{place}.*" if place.isdecimal() else place for place in places)
     options: dict[str, object] = {}

@@ -1,4 +1,4 @@
-"""`excite models`: the networks, what they cost, one in every part, or all in a table."""
+"""`excite models`: the networks, what they cost, one in every part, or all in a table; and attention in others'."""
 
 import shutil
 from collections.abc import Sequence
@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+
+from excite.cli.models_insert import insert
 
 if TYPE_CHECKING:
     from excite.jobs.model_cost import Counted, Order
@@ -14,7 +17,20 @@ if TYPE_CHECKING:
 TABLE = "docs/models.md"
 
 
-def models(
+class _Shown(TyperGroup):
+    """Verbs of which `show` need not be said."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args if args and args[0] in self.commands else ["show", *args])
+
+
+app = typer.Typer(cls=_Shown, rich_markup_mode=None,
+                  help="The networks and what they cost; attention in those of other libraries.")
+app.command()(insert)
+
+
+@app.command()
+def show(
     pattern: Annotated[str | None, typer.Argument(metavar="NAME", help="One network, or names with * and ?; with "
                                                   "--table its file.")] = None,
     dims: Annotated[int | None, typer.Option(help="2 for images, 3 for volumes.")] = None,
@@ -36,6 +52,7 @@ def models(
     """Show the networks that excite train --model and create_model take, and what they cost.
 
     Without NAME, or with a pattern: a line a network. With one NAME: its parts, sizes, memory and milliseconds.
+    For attention in a network of another library: excite models insert --help.
 
     \b
     Examples:

@@ -18,8 +18,9 @@ class Trunk:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        names = set(split_parameters(model)["trunk"])
-        self.model = model
+        parts = split_parameters(model)
+        names = set(parts["trunk"])
+        self.model, self.headless = model, not parts["head"]
         self.parameters = [value for name, value in model.named_parameters() if name in names and value.requires_grad]
         self.others = any(value.requires_grad for name, value in model.named_parameters() if name not in names)
         self.modules = trunk_modules(model)
@@ -36,11 +37,14 @@ class Trunk:
                 affine values learn: for batches too small to measure.
 
         Raises:
-            UsageError: there is no trunk to freeze, or nothing else to train.
+            UsageError: there is no trunk to freeze, no head is known, or there is nothing to train.
         """
         if frozen and not (self.parameters and self.others):
             lack = "nothing besides its trunk to train" if self.parameters else "no trunk to freeze"
             raise UsageError(f"loop.freeze_epochs: this network has {lack}", fix="set loop.freeze_epochs=0")
+        if frozen and self.headless:
+            raise UsageError("loop.freeze_epochs: no head of this network is known, it would be frozen too",
+                             fix='model.heads = ("NAME",) names the children that train from the first epoch on')
         self.model.train()
         for parameter in self.parameters:
             parameter.requires_grad_(not frozen)

@@ -179,7 +179,19 @@ def read_options(texts: Sequence[str]) -> dict[str, Any]:
     """Return the options of create_model from "width=0.5" and the like; "32,16,16,8" is one value a stage.
 
     Raises:
-        UsageError: a text is not of the form NAME=VALUE, or a name comes twice.
+        UsageError: a text is not of the form NAME=VALUE, a name comes twice, or it has a flag of its own.
+    """
+    found = read_pairs(texts)
+    for name in set(RESERVED) & found.keys():
+        raise UsageError(f"--option {name} is no option of a network", fix="it has a flag of its own, see --help")
+    return found
+
+
+def read_pairs(texts: Sequence[str]) -> dict[str, Any]:
+    """Return {name: value} of "NAME=VALUE".
+
+    Raises:
+        UsageError: a text is not of that form, or a name comes twice.
     """
     found: dict[str, Any] = {}
     for text in texts:
@@ -187,7 +199,5 @@ def read_options(texts: Sequence[str]) -> dict[str, Any]:
         if not (name and equals and value) or name in found:
             raise UsageError(f"--option must be NAME=VALUE, each name once, got {text!r}",
                              fix="for example --option width=0.5")
-        if name in RESERVED:
-            raise UsageError(f"--option {name} is no option of a network", fix="it has a flag of its own, see --help")
         found[name] = read_value(value)
     return found

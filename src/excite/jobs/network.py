@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from excite.attention.insertion.insert import inserted_plan
 from excite.attention.plan import AttentionPlan
 from excite.data.sections import PreprocessSection
 from excite.errors import UsageError
@@ -78,6 +79,37 @@ def build_network(section: ModelSection, file: Path | None, *, in_channels: int,
         return model, record, None, f"{what}, random weights: model.weights is none"
     report: LoadReport = model.load(file) if section.name in NETWORKS else load_weights(model, file)  # type: ignore[operator]
     return model, record, report, f"{what}; {report.text()}"
+
+
+def check_given(model: nn.Module, kind: Kind, classes: int, shape: tuple[int, ...]) -> str:
+    """Return in words a network that the caller gave, after a look at what it makes of two images.
+
+    Args:
+        model: It is left as it is.
+        kind: What it is to do.
+        classes: How many.
+        shape: Of an image, (C, H, W).
+
+    Raises:
+        UsageError: it does not take the images, or its outputs have another shape than the task needs.
+    """
+    mode, where = model.training, next(model.parameters(), torch.empty(0))
+    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+        try:
+            found = model.eval()(torch.zeros(2, *shape, device=where.device, dtype=where.dtype))
+        except Exception as fault:  # of any kind: it is the caller's own code
+            raise UsageError(f"the given {type(model).__name__} fails on images of {' x '.join(map(str, shape))}",
+                             why=f"{type(fault).__name__}: {fault}",
+                             fix="preprocess.channels and preprocess.size say what it gets") from fault
+        finally:
+            model.train(mode)
+    expected = (2, classes, *shape[1:]) if of_masks(kind) else (2, classes)
+    if not isinstance(found, torch.Tensor) or found.shape != expected:
+        got = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+        raise UsageError(f"the given {type(model).__name__} must make {expected} of two images, got {got}",
+                         why=f"the work is {kind} with {classes} classes", fix="give it a head of that size")
+    plan = inserted_plan(model)
+    return f"{type(model).__name__}, given by the caller" + (f", with inserted {plan.text()}" if plan else "")
 
 
 def _options(section: ModelSection) -> dict[str, Any]:

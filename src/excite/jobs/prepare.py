@@ -22,7 +22,7 @@ from excite.data.targets import Target, Truths, read_targets
 from excite.engine.loader import Loader
 from excite.errors import DataError, UsageError
 from excite.jobs.kinds import Kind, heads_or_regions, kind_of, of_masks, with_defaults
-from excite.jobs.network import build_model, check_network, licence, normalisation, weights_file
+from excite.jobs.network import build_model, check_given, check_network, licence, normalisation, weights_file
 from excite.jobs.sections import TrainConfig
 from excite.progress import Progress, silent
 from excite.tasks.classification import ClassificationTask
@@ -128,9 +128,11 @@ def prepare(config: TrainConfig, *, model: nn.Module | None = None, progress: Pr
     preprocess = preprocess.fit(cache[index] for index in split.train)
     record: dict[str, object] = {}
     weights: LoadReport | None = None
-    reason = "given by the caller"
     if model is None:
         model, record, weights, reason = build_model(config, file, num_classes=len(classes))
+    else:
+        shape = (section.channels, preprocess.height, preprocess.width)
+        reason = check_given(model, kind, 1 if of_masks(kind) else len(classes), shape)
     counts = class_counts(labels, split.train, len(classes)) if labels else []
     reasons = {
         "table": "; ".join(manifest.notes) or "as it is",

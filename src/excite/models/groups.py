@@ -9,7 +9,7 @@ from excite.errors import UsageError
 from excite.layers.residual import Residual
 from excite.models.backbone import Backbone
 
-HEADS = ("classifier", "fc", "last_linear")
+HEADS = ("classifier", "fc", "last_linear", "head", "_fc")  # of excite, torchvision, timm and MONAI
 
 
 class Freezable(nn.Module):
@@ -28,8 +28,8 @@ class Freezable(nn.Module):
 def split_parameters(model: nn.Module) -> dict[str, list[str]]:
     """Return the names of the parameters by part: "trunk", "gates" (attention), "head".
 
-    The head is the top-level child called classifier, fc or last_linear; a network without one has all the rest in
-    its trunk.
+    The head is the top-level child with a name in HEADS, or in the network's own attribute `heads`; a network without
+    one has all the rest in its trunk.
     """
     inside = {f"{name}.{parameter}" for name, module in attentions(model) for parameter, _ in module.named_parameters()}
     parts: dict[str, list[str]] = {"trunk": [], "gates": [], "head": []}

@@ -71,6 +71,7 @@ def take_in(file: Path, *, row: Row | None = None, name: str | None = None, tag:
                   classes=heads[-1].shape[0] if heads else None)
     if check is not None:
         check(state, entry)
+    make_folder()
     write_state(path, state, {"backbone": backbone, "tag": tag, "part": part, "layout": layout,
                               "source_sha256": summed, "source_file": file.name.lstrip(".")})
     return entry
@@ -107,7 +108,6 @@ def read_safetensors(file: Path) -> dict[str, Tensor]:
 def write_state(path: Path, state: Mapping[str, Tensor], words: Mapping[str, str]) -> None:
     """Write tensors and their checksum, each atomically; an old file stays until the new one is whole."""
     data = save(dict(state), dict(words))
-    make_folder()
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with aside.open("wb") as stream:
@@ -120,7 +120,8 @@ def write_state(path: Path, state: Mapping[str, Tensor], words: Mapping[str, str
         note.write_text(f"{sha256(data).hexdigest()}  {path.name}\n", encoding="utf-8", newline="\n")
         note.replace(checksum_file(path))
     except OSError as fault:
-        raise EnvironmentFault("the store of weights cannot be written", where=path.parent, why=str(fault),
-                               fix="free some space, or set EXCITE_WEIGHTS to another folder") from None
+        raise EnvironmentFault("the weights cannot be written", where=path.parent, why=str(fault),
+                               fix="free some space, or choose another folder: EXCITE_WEIGHTS is that of the store"
+                               ) from None
     finally:
         aside.unlink(missing_ok=True)

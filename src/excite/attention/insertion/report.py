@@ -41,7 +41,7 @@ class InsertReport:
     """What an insertion did.
 
     Args:
-        plan: What was inserted, as a line of text that AttentionPlan.parse takes, or as near to one as there is.
+        plan: What was inserted, as a line of text that AttentionPlan.parse takes.
         position: Where in the blocks.
         unchanged: Whether all gates are exactly 1 at first, so that the network computes what it did.
         places: The blocks that have the attention now, in the order in which they are run.
