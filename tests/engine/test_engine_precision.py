@@ -5,9 +5,11 @@ import itertools
 import pytest
 import torch
 from engine_toy import Net, Toy, ToyTask, bits
+from torch import nn
 
 from excite.engine import precision
-from excite.engine.precision import autocast, choose
+from excite.engine.precision import as_configured, autocast, choose
+from excite.errors import UsageError
 
 
 @pytest.fixture
@@ -54,3 +56,25 @@ def test_autocast_computes_in_the_precision_named() -> None:
         assert layer(x).dtype == torch.bfloat16
     with autocast("float32"):
         assert layer(x).dtype == torch.float32
+
+
+class Narrow(nn.Module):
+    """A convolution with a stride over a map of one column."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.classifier = nn.Conv2d(2, 8, 3, stride=2, padding=1), nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.classifier(self.conv(x[..., :1]).mean((2, 3)))
+        return y
+
+
+def test_wrong_gradients_of_torch_are_not_trained_with(batch: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock(monkeypatch, 0.3, 0.1)
+    found = choose(Narrow(), ToyTask(), batch)  # type: ignore[arg-type]
+    assert found.name == "float32" and "gradients of conv are wrong on maps of 6 x 1" in found.reason
+    with pytest.raises(UsageError, match=r"loop.precision: bfloat16 .*of conv are wrong.*float32, or larger images"):
+        as_configured("bfloat16", Narrow(), batch)  # type: ignore[arg-type]
+    assert as_configured("float32", Narrow(), batch).name == "float32"  # type: ignore[arg-type]
+    assert as_configured("bfloat16", Net(), batch).name == "bfloat16"  # type: ignore[arg-type]

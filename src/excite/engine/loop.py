@@ -15,7 +15,7 @@ from excite.engine import checkpoint
 from excite.engine.contracts import Batches, BatchLike, Task
 from excite.engine.ema import copy_into
 from excite.engine.memory import keep_freed_memory
-from excite.engine.precision import Choice, choose
+from excite.engine.precision import Choice, as_configured, choose
 from excite.engine.sections import LoopSection, OptimSection, ScheduleSection
 from excite.engine.signals import StopFlag
 from excite.engine.state import Setup, Training, arrange, prefers_last
@@ -104,9 +104,9 @@ def _begin(setup: Setup, state: Training, threads: int) -> None:
 
 
 def _precision(setup: Setup, state: Training) -> Choice:
-    if setup.loop.precision != "auto":
-        return Choice(name=setup.loop.precision, reason="as configured", milliseconds={})
     with _opened(setup.train.batches(0)) as batches:
+        if setup.loop.precision != "auto":
+            return as_configured(setup.loop.precision, state.model, next(batches), device=setup.device)
         return choose(state.model, setup.task, next(batches), device=setup.device)
 
 

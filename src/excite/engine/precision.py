@@ -3,11 +3,15 @@
 import time
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from excite.engine.contracts import BatchLike, Task
+from excite.errors import UsageError
+from excite.layers.bfloat16 import wrong_in_bfloat16
+from excite.layers.volume import VolumeConv
 from excite.models.prediction import has_bfloat16
 
 ROUNDS = 3    # measured steps of each precision, after one of each that warms up
@@ -38,6 +42,8 @@ def choose(model: nn.Module, task: Task, batch: BatchLike, *, device: str = "cpu
     clock = time.process_time if torch.device(device).type == "cpu" else time.perf_counter
     if not has_bfloat16(device):
         return Choice(name="float32", reason="this processor has no bfloat16", milliseconds={})
+    if reason := _wrong(model, batch, device):
+        return Choice(name="float32", reason=reason, milliseconds={})
     taken: dict[str, list[float]] = {"float32": [], "bfloat16": []}
     with torch.random.fork_rng(devices=[]):
         copy = deepcopy(model).train()
@@ -53,6 +59,38 @@ def choose(model: nn.Module, task: Task, batch: BatchLike, *, device: str = "cpu
     return Choice(name="bfloat16" if gain >= MARGIN else "float32", milliseconds=best,
                   reason=f"measured: a step on {min(SAMPLES, len(batch.labels))} images takes "
                          f"{best['bfloat16']:.0f} ms in bfloat16, {best['float32']:.0f} ms in float32")
+
+
+def as_configured(precision: str, model: nn.Module, batch: BatchLike, *, device: str = "cpu") -> Choice:
+    """Return the precision that a config names.
+
+    Raises:
+        UsageError: it is bfloat16, and torch's gradients would be wrong in it here.
+    """
+    if precision == "bfloat16" and (reason := _wrong(model, batch, device)):
+        raise UsageError("loop.precision: bfloat16 cannot be trained with here", why=reason,
+                         fix="loop.precision=float32, or larger images")
+    return Choice(name=precision, reason="as configured", milliseconds={})
+
+
+def _wrong(model: nn.Module, batch: BatchLike, device: str) -> str:
+    """Return which layer's bfloat16 gradients torch gets wrong, in words; nothing where there is none."""
+    found: list[str] = []
+    if torch.device(device).type != "cpu":
+        return ""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        copy = deepcopy(model).train()
+        for name, layer in copy.named_modules():
+            if isinstance(layer, nn.Conv2d | nn.Conv3d) and not isinstance(layer, VolumeConv):  # that one sees to it
+                layer.register_forward_pre_hook(partial(_note, found, name))
+        copy(batch.images[:SAMPLES].to(device))
+    return found[0] if found else ""
+
+
+def _note(found: list[str], name: str, layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+    size = tuple(given[0].shape[2:])
+    if wrong_in_bfloat16(layer, size):
+        found.append(f"torch's bfloat16 gradients of {name} are wrong on maps of {' x '.join(map(str, size))}")
 
 
 def _step(model: nn.Module, task: Task, batch: BatchLike, precision: str, device: str) -> None:

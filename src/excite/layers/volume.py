@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
+from excite.layers.bfloat16 import wrong_in_bfloat16
 from excite.layers.depthwise import Steps, depthwise
 
 NO_LIMITS = (-torch.inf, torch.inf)
@@ -30,6 +31,10 @@ class VolumeConv(nn.Conv3d):
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         padding = self.padding
+        if _in_bfloat16(x, weight) and wrong_in_bfloat16(self, x.shape[2:]):
+            with torch.autocast("cpu", enabled=False):
+                return cast(Tensor, super()._conv_forward(x.float(), weight.float(),
+                                                          None if bias is None else bias.float())).to(torch.bfloat16)
         if not at_work(x) or self.padding_mode != "zeros" or isinstance(padding, str) or not x.numel():
             return cast(Tensor, super()._conv_forward(x, weight, bias))
         if self.groups == self.in_channels == self.out_channels > 1:
@@ -52,6 +57,14 @@ class VolumeConv(nn.Conv3d):
             x, weight = x.to(kind), weight.to(kind)
         y = depthwise(x, weight, self.stride, padding, self.dilation)
         return y if bias is None else y + bias.to(y.dtype).view(-1, 1, 1, 1)
+
+
+def _in_bfloat16(x: Tensor, weight: Tensor) -> bool:
+    """Return whether a CPU computes gradients in bfloat16 here."""
+    if type(x) is not Tensor or x.device.type != "cpu" or not torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return False
+    kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
+    return kind == torch.bfloat16
 
 
 def at_work(x: Tensor) -> bool:
