@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from excite.layers import depthwise as depthwise_module
 from excite.layers.conv import ConvNormAct
-from excite.layers.depthwise import StridedDepthwise, depthwise, input_gradient, kernel_gradient
+from excite.layers.depthwise import Depthwise, depthwise, input_gradient, kernel_gradient, weight_gradient
 from excite.layers.volume import VolumeConv
 
 
@@ -17,7 +17,7 @@ def small_chunks(monkeypatch):
 
 
 @pytest.mark.parametrize("kernel", [3, 5])
-@pytest.mark.parametrize("stride", [(2, 2), (2, 1), (3, 2)])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 2), (2, 1), (3, 2)])
 @pytest.mark.parametrize("size", [(16, 16), (15, 18), (1, 7), (33, 32)])
 def test_the_input_gradient_is_autograds(size, stride, kernel):
     x = torch.randn(7, 6, *size, dtype=torch.float64, requires_grad=True)
@@ -29,12 +29,27 @@ def test_the_input_gradient_is_autograds(size, stride, kernel):
     torch.testing.assert_close(ours, x.grad, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("kernel", [1, 3, 5, 7, (3, 5), (1, 5), (7, 3)])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 2), (3, 2)])
+@pytest.mark.parametrize("size", [(16, 16), (15, 18), (1, 7)])
+def test_the_weight_gradient_is_autograds(size, stride, kernel):
+    x = torch.randn(3, 6, *size, dtype=torch.float64)
+    padding = tuple(one // 2 for one in kernel) if isinstance(kernel, tuple) else kernel // 2
+    plain = nn.Conv2d(6, 6, kernel, stride, padding, groups=6, bias=False).double()
+    y = plain(x)
+    gradient = torch.randn_like(y)
+    y.backward(gradient)
+    ours = weight_gradient(gradient, x, plain.weight.detach(), stride)
+    torch.testing.assert_close(ours, plain.weight.grad, rtol=0, atol=1e-11)
+
+
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
-def test_under_bf16_autocast_it_is_the_plain_convolution(memory, bias):
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (5, 1), (5, 2)])
+def test_under_bf16_autocast_it_is_the_plain_convolution(memory, bias, kernel, stride):
     torch.manual_seed(0)
-    ours = StridedDepthwise(8, 8, 3, 2, 1, groups=8, bias=bias)
-    plain = nn.Conv2d(8, 8, 3, 2, 1, groups=8, bias=bias)
+    ours = Depthwise(8, 8, kernel, stride, kernel // 2, groups=8, bias=bias)
+    plain = nn.Conv2d(8, 8, kernel, stride, kernel // 2, groups=8, bias=bias)
     plain.load_state_dict(ours.state_dict())
     found = []
     for layer in (ours, plain):
@@ -53,7 +68,7 @@ def test_the_other_way_is_taken_under_bf16_autocast_with_gradients_only(monkeypa
     calls = []
     real = depthwise_module.input_gradient
     monkeypatch.setattr(depthwise_module, "input_gradient", lambda *given: calls.append(1) or real(*given))
-    layer = StridedDepthwise(4, 4, 3, 2, 1, groups=4)
+    layer = Depthwise(4, 4, 3, 2, 1, groups=4)
     x = torch.randn(2, 4, 8, 8, requires_grad=True)
     layer(x).sum().backward()
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
@@ -71,11 +86,12 @@ def test_a_wrong_turn_of_the_kernel_would_be_found_out():
     assert not torch.allclose(right, wrong)
 
 
-def test_a_brick_uses_it_where_it_is_depth_wise_and_strided_only():
-    def kind(**arguments):
-        return type(ConvNormAct(8, 8, 3, **arguments).conv)
+def test_a_brick_uses_it_where_it_is_depth_wise_and_slow_only():
+    def kind(*, size=3, **arguments):
+        return type(ConvNormAct(8, 8, size, **arguments).conv)
 
-    assert kind(groups=8, stride=2) is StridedDepthwise
+    assert kind(groups=8, stride=2) is kind(groups=8, size=5) is kind(groups=8, size=5, stride=2) is Depthwise
+    assert kind(groups=2, size=5) is nn.Conv2d
     assert kind(groups=8) is kind(stride=2) is kind(groups=4, stride=2) is nn.Conv2d
     assert kind(groups=8, stride=2, dims=3) is kind(dims=3) is VolumeConv
 

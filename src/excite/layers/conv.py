@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 
 from excite.layers.batch_norm import normalised, normalises
-from excite.layers.depthwise import StridedDepthwise
+from excite.layers.depthwise import Depthwise
 from excite.layers.dims import conv, norm
 from excite.layers.norm import refuse_single
 from excite.layers.padding import Padding, padding_for
@@ -46,9 +46,9 @@ class ConvNormAct(nn.Sequential):
         same = padding_for(padding, kernel_size, strides, dilation)
         if same is not None:
             self.pad = same
-        strided = (dims == 2 and groups == in_channels == out_channels and max(strides) > 1 and kernel_size % 2 == 1
-                   and same is None and dilation == 1)
-        kind = StridedDepthwise if strided else VolumeConv if dims == 3 else conv(dims)
+        slow = (dims == 2 and groups == in_channels == out_channels and (max(strides) > 1 or kernel_size > 3)
+                and kernel_size % 2 == 1 and same is None and dilation == 1)
+        kind = Depthwise if slow else VolumeConv if dims == 3 else conv(dims)
         self.conv = kind(in_channels, out_channels, kernel_size, strides,
                          (kernel_size - 1) // 2 * dilation if same is None else 0,
                          groups=groups, dilation=dilation, bias=False)

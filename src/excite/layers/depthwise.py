@@ -3,7 +3,8 @@
 The input gradient falls to a reference kernel for volumes, and for images in bf16 with a stride: over a quarter of
 MobileNetV2's training step at 224, batch 16, in four layers (benchmarks/networks_step.py). It is also a convolution: of
 the output's gradient, zeros put between its values, with the kernel turned round; and that has a fast kernel. So has
-the kernel's gradient, for images; that of volumes is a sum of such over planes (benchmarks/networks_3d.py).
+the kernel's gradient, for images and 3 x 3; a larger one is put together from such, and that of volumes is a sum of
+such over planes (benchmarks/networks_3d.py). In bf16 that of 5 x 5 was a third of MobileNetV3's training step.
 """
 
 from itertools import product
@@ -19,24 +20,25 @@ Steps = tuple[int, int, int]  # along depth, height, width
 CHUNK = 8 * 2**20  # bytes worked on at once, so that they stay in the cache
 
 
-class StridedDepthwise(nn.Conv2d):
+class Depthwise(nn.Conv2d):
     """A Conv2d with as many groups as channels, an odd kernel, and padding that keeps sizes at stride 1.
 
-    Forward it is nn.Conv2d in every respect; backward under bf16 autocast on a CPU it computes the same input gradient
-    by another way.
+    Forward it is nn.Conv2d in every respect; backward under bf16 autocast on a CPU it computes the same gradients by
+    another way.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution."""
-        if torch.is_grad_enabled() and x.requires_grad and x.device.type == "cpu" and x.ndim == 4 \
-                and torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.bfloat16:
-            y: Tensor = _Strided.apply(x.bfloat16(), self.weight.bfloat16(), self.stride,  # type: ignore[no-untyped-call]
-                                       self.padding)
+        if torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad) and x.device.type == "cpu" \
+                and x.ndim == 4 and torch.is_autocast_enabled("cpu") \
+                and torch.get_autocast_dtype("cpu") is torch.bfloat16:
+            y: Tensor = _Gradients.apply(x.bfloat16(), self.weight.bfloat16(),  # type: ignore[no-untyped-call]
+                                         self.stride, self.padding)
             return y if self.bias is None else y + self.bias.bfloat16().view(1, -1, 1, 1)
         return super().forward(x)
 
 
-class _Strided(torch.autograd.Function):
+class _Gradients(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
         context.save_for_backward(x, weight)
@@ -47,11 +49,37 @@ class _Strided(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = context.saved_tensors
-        _, of_weight, _ = torch.ops.aten.convolution_backward(
-            gradient, x, weight, None, context.stride, context.padding, (1, 1), False, (0, 0), weight.shape[0],
-            (False, context.needs_input_grad[1], False))
         of_input = input_gradient(gradient, weight, x, context.stride) if context.needs_input_grad[0] else None
+        of_weight = weight_gradient(gradient, x, weight, context.stride) if context.needs_input_grad[1] else None
         return of_input, of_weight, None, None
+
+
+def weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: tuple[int, int]) -> Tensor:
+    """Return the gradient of a depth-wise convolution's kernel, with half its size as padding: 3 x 3 taps at a time.
+
+    Args:
+        gradient: Of the output, (N, C, ceil(H / stride), ceil(W / stride)).
+        x: The input, (N, C, H, W).
+        weight: (C, 1, K, L), K and L odd and at least 3, or any where both are at most 3.
+        stride: Along both axes.
+    """
+    high, wide = weight.shape[2:]
+    if max(high, wide) <= 3 or min(high, wide) < 3:
+        return _taps(gradient, x, weight, stride, (high // 2, wide // 2))
+    padded = functional.pad(x, (wide // 2, wide // 2, high // 2, high // 2))
+    seen = [(size - 1) * step + 3 for size, step in zip(gradient.shape[2:], stride, strict=True)]
+    found, like = torch.empty_like(weight), weight[:, :, :3, :3]
+    for top, left in product(range(0, high - 2, 2), range(0, wide - 2, 2)):
+        part = padded[:, :, top:top + seen[0], left:left + seen[1]]
+        found[:, :, top:top + 3, left:left + 3] = _taps(gradient, part, like, stride, (0, 0))
+    return found
+
+
+def _taps(gradient: Tensor, x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
+    """Return torch's own gradient of a kernel like `weight`."""
+    found: Tensor = torch.ops.aten.convolution_backward(gradient, x, weight, None, stride, padding, (1, 1), False,
+                                                        (0, 0), weight.shape[0], (False, True, False))[1]
+    return found
 
 
 def depthwise(x: Tensor, weight: Tensor, stride: Steps, padding: Steps, dilation: Steps) -> Tensor:
@@ -151,10 +179,12 @@ def input_gradient(gradient: Tensor, weight: Tensor, like: Tensor, stride: tuple
         like: The input, (N, C, H, W), for its size and memory layout.
         stride: Along both axes.
     """
-    found, turned = torch.empty_like(like), weight.flip(2, 3)
+    turned, padding = weight.flip(2, 3), (weight.shape[2] // 2, weight.shape[3] // 2)
+    if max(stride) == 1:
+        return functional.conv2d(gradient, turned, None, 1, padding, 1, len(turned))
+    found = torch.empty_like(like)
     step = max(1, min(len(like), CHUNK // max(1, like[:1].numel() * like.element_size())))
     spread = torch.zeros_like(like[:step])
-    padding = (weight.shape[2] // 2, weight.shape[3] // 2)
     for start in range(0, len(like), step):
         part = spread[:len(like) - start]
         part[:, :, ::stride[0], ::stride[1]] = gradient[start:start + step]
