@@ -65,7 +65,8 @@ def test_what_the_user_said_stays() -> None:
 
 @pytest.mark.parametrize(("sections", "kind", "told"), [
     ({"loss": {"name": "focal"}}, "heads", "loss.name must be dice_bce or focal_tversky"),
-    ({"loss": {"name": "dice_bce"}}, "classification", "loss.name must be cross_entropy or focal"),
+    ({"loss": {"name": "dice_bce"}}, "classification", "loss.name must be cross_entropy, focal or ordinal"),
+    ({"loss": {"name": "ordinal"}}, "classification", "loss.name=ordinal needs data.classes"),
     ({"loop": {"monitor": "dice"}}, "classification", "loop.monitor must be loss, balanced_accuracy"),
     ({"loop": {"monitor": "macro_auroc"}}, "heads", "loop.monitor must be loss, dice, iou"),
     ({"loop": {"sampler": "balanced"}}, "segmentation", "loop.sampler must be shuffle"),

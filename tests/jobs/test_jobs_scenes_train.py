@@ -465,7 +465,7 @@ def test_a_model_of_ones_own_is_trained_and_shipped_under_its_name(made: Made, t
     ({"reduction.components": 12}, UsageError, "in_channels must be at least 13 for hybridsn, got 12"),
     ({"model.weights": "imagenet"}, EnvironmentFault, "no weights called 'imagenet' are known for hybridsn"),
     ({"model.weights": "gone.safetensors"}, EnvironmentFault, "there is no such weights file"),
-    ({"loss.name": "dice_bce"}, UsageError, "loss.name must be cross_entropy or focal for classes, got 'dice_bce'"),
+    ({"loss.name": "dice_bce"}, UsageError, "loss.name must be cross_entropy, focal or ordinal for classes"),
 ])
 def test_what_cannot_be_trained_is_refused(made: Made, changes: dict[str, object], kind: type[Exception],
                                            text: str) -> None:

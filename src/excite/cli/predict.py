@@ -12,7 +12,8 @@ from excite.cli.scene_options import Confidence, Dark, DropBands, NoData, Variab
 def predict(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder, or run folder.")],
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Images, folders, tables; cubes, or "
-                                                  "folders or tables of them.")],
+                                                  "folders or tables of them; a table of volumes, or MAP=FILE "
+                                                  "for each map of one patient.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write a table: .csv or .jsonl; of a cube a map: "
                                              ".png, .npy, .mat or .hdr (ENVI), of several a folder.")] = None,
     features: Annotated[Path | None, typer.Option(help="Write one vector an image: .npz or .csv.")] = None,
@@ -53,10 +54,12 @@ def predict(
       excite predict runs/busi table.csv --json --features vectors.npz
       excite predict runs/pines other.hdr --out map.hdr --confidence sure.npy
       excite predict runs/tissue cubes/ --out maps/
+      excite predict runs/kidneys t1=a/t1.nii.gz adc=a/adc.nii.gz
     """
     from excite.cli.predicted import line_of, spacing_of
     from excite.cli.scenes import predict_scenes, refuse, task_of
     from excite.cli.talk import emit, say
+    from excite.cli.volumes import predict_volumes
     from excite.data.sections import DataSection
     from excite.jobs.predict import predict as run_prediction
     from excite.jobs.prediction_table import Prediction
@@ -70,11 +73,17 @@ def predict(
                  "--white": white, "--dark": dark}
     task = task_of(bundle)
     if task is not None:
-        refuse(of_images if task == "scene" else of_scenes, "images" if task == "scene" else "hyperspectral cubes")
+        other = task in ("scene", "volumes")
+        refuse(of_images if other else of_scenes, "images" if other else "hyperspectral cubes")
+    if task == "volumes":
+        refuse(of_scenes, "hyperspectral cubes")
     if is_unfinished(bundle):
         last = "the temperature" if task == "scene" else "the level and the interval of heads"
         say(f"WARNING: this run has not ended (it has no report): what is settled last, such as {last}, may be "
             "missing; resume it with the excite train command that began it")
+    if task == "volumes":
+        predict_volumes(bundle, inputs, out=out, threads=threads, json=json)
+        return
     if task == "scene":
         options = reading(variable=variable, drop_bands=drop_bands, no_data=no_data, white=white, dark=dark)
         predict_scenes(bundle, inputs, out=out, confidence=confidence, options=options, threads=threads, json=json)

@@ -17,9 +17,9 @@ from excite.cli.columns import (
     Root,
 )
 
-Table = Annotated[Path | None, typer.Argument(help="CSV table of images or of hyperspectral cubes, folder of images, "
-                                                   "or cube; data.table, scene.table or scene.cube of --config "
-                                                   "otherwise.")]
+Table = Annotated[Path | None, typer.Argument(help="CSV table of images, of volumes or of hyperspectral cubes, "
+                                                   "folder of images, or cube; data.table, volumes.table, "
+                                                   "scene.table or scene.cube of --config otherwise.")]
 
 
 def train(
@@ -43,6 +43,8 @@ def train(
     labels: Annotated[Path | None, typer.Option(help="Labels of a cube's pixels; else those beside it.")] = None,
     window: Annotated[int | None, typer.Option(help="Pixels along the windows of a cube.")] = None,
     repeats: Annotated[int | None, typer.Option(help="Trainings on a cube, each with another seed.")] = None,
+    maps: Annotated[str | None, typer.Option(help="Columns with volumes, t1,adc,t2star; all that hold some "
+                                                  "otherwise.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Any config key: optim.lr=0.01.")] = None,
     root: Root = None,
     image_col: ImageCol = None,
@@ -62,7 +64,8 @@ def train(
     Labels make a classifier, masks a segmentation, and outlines of heads are measured in millimetres. The same command
     again resumes; a finished run is only reported again. Splits are by patient where the table says who, else by
     near-duplicate cluster. A hyperspectral cube makes a map of its classes; it is split by blocks, with a guard. A
-    table of cubes (columns cube, labels, patient) is split by patient.
+    table of cubes (columns cube, labels, patient) is split by patient. A table of volumes has a column for each map
+    of a patient (NIfTI files, DICOM folders; some may be missing) and makes one decision of them.
 
     \b
     Examples:
@@ -73,9 +76,11 @@ def train(
       excite train busi/ --config configs/ultrasound_planes.yaml --out runs/source --set optim.lr=0.002
       excite train Indian_pines_corrected.mat --window 11 --out runs/pines
       excite train tissue/table.csv --out runs/tissue
+      excite train kidneys/patients.csv --maps t1,adc,t2star --classes none,mild,severe
     """
     from excite.cli.scenes import is_for_scenes, refuse, train_on_scene
     from excite.cli.talk import emit, say
+    from excite.cli.volumes import is_for_volumes, train_on_volumes
     from excite.config import load_config
     from excite.data.table import TABLE_SUFFIXES
     from excite.jobs.sections import TrainConfig
@@ -88,6 +93,17 @@ def train(
                  "--group-col": group_col, "--patient-from": patient_from, "--layout": layout,
                  "--existing-only": existing_only, "--classes": classes, "--dry-run": dry_run or None}
     of_scenes = {"--labels": labels, "--window": window, "--repeats": repeats}
+    if is_for_volumes(table, config):
+        both = {"--label-col": label_col, "--patient-col": patient_col, "--classes": classes}
+        refuse({**{name: value for name, value in of_images.items() if name not in both}, **of_scenes},
+               "images or hyperspectral cubes")
+        chosen_maps = maps.split(",") if maps else None
+        train_on_volumes(config, {**common, "volumes.table": table, "volumes.maps": chosen_maps,
+                                  "volumes.label_col": label_col, "volumes.patient_col": patient_col,
+                                  "volumes.classes": classes.split(",") if classes else None}, settings or (),
+                         out=out, json=json)
+        return
+    refuse({"--maps": maps}, "volumes")
     scene = is_for_scenes(table, config)
     refuse(of_images if scene else of_scenes, "images" if scene else "a hyperspectral cube")
     if scene:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from excite.deploy import card_scene
+from excite.deploy import card_scene, card_volumes
 from excite.deploy.card_masks import levels, limits, measured, what
 from excite.deploy.card_text import row_of, text_of
 
@@ -18,6 +18,9 @@ def card(info: Mapping[str, Any]) -> str:
     if info["task"] == "scene":
         own = [*card_scene.what(info), *_data(info), *_measured(info, "pixels"), *card_scene.prepared(info),
                *_probabilities(info, "pixels"), *_network(info, "windows"), *card_scene.limits(info)]
+    elif info["task"] == "volumes":
+        own = [*card_volumes.what(info), *_data(info), *_measured(info, "rows"), *card_volumes.prepared(info),
+               *_probabilities(info, "rows"), *_network(info, "patients"), *card_volumes.limits(info)]
     elif info["task"] == "classification":
         own = [*_what(info), *_data(info), *_measured(info), *_images(info), *_probabilities(info), *_network(info),
                *_limits(info)]

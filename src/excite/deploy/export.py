@@ -75,15 +75,15 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def export(model: nn.Module, file: Path, *, size: int | tuple[int, int], channels: int, maps: bool = False,
+def export(model: nn.Module, file: Path, *, size: int | tuple[int, ...], channels: int, maps: bool = False,
            least: int = 1) -> Path:
-    """Write `model` as ONNX: input "images" (batch, channels, height, width), outputs "logits" and "features".
+    """Write `model` as ONNX: input "images" (batch, channels, *S), outputs "logits" and "features".
 
     One file, any batch, BatchNorm folded into the convolutions, operator set OPSET; names of files, folders and
     modules are taken out. Checked with onnx.checker.
 
     Args:
-        size: Of the input: a side, or height and width.
+        size: Of the input: a side, height and width, or those of a volume.
         maps: A network for masks: one output "logits" (batch, classes, height, width), height and width any, unless
             the network itself takes only some sizes: then this one.
         least: Of the height and width that a network for masks takes.
@@ -91,8 +91,7 @@ def export(model: nn.Module, file: Path, *, size: int | tuple[int, int], channel
     Raises:
         ModelError: the network cannot be exported; the operator or line that stopped it is named.
     """
-    height, width = (size, size) if isinstance(size, int) else size
-    example = torch.rand(2, channels, height, width)
+    example = torch.rand(2, channels, *((size, size) if isinstance(size, int) else size))
     device = next((one.device for one in model.parameters()), torch.device("cpu"))
     batch: dict[int, object] = {0: torch.export.Dim("batch", min=1, max=65536)}
     with evaluating(model), _quiet():

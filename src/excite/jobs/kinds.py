@@ -108,8 +108,11 @@ def _given(config: TrainConfig, part: str) -> set[str]:
 
 def _check(config: TrainConfig, kind: Kind) -> None:
     if config.loss.of_masks != of_masks(kind):
-        right = "dice_bce or focal_tversky" if of_masks(kind) else "cross_entropy or focal"
+        right = "dice_bce or focal_tversky" if of_masks(kind) else "cross_entropy, focal or ordinal"
         raise UsageError(f"loss.name must be {right} for {kind}, got {config.loss.name!r}", fix="set loss.name")
+    if config.loss.name == "ordinal" and config.data.classes is None:
+        raise UsageError("loss.name=ordinal needs data.classes, the grades in their order",
+                         why="sorted by name they would be mild, none, severe", fix="--classes none,mild,severe")
     if config.loop.monitor not in MONITORS[kind]:
         raise UsageError(f"loop.monitor must be {', '.join(MONITORS[kind])} for {kind}, got {config.loop.monitor!r}",
                          fix="set loop.monitor=loss")

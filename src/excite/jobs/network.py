@@ -57,7 +57,7 @@ def build_model(config: TrainConfig, file: Path | None, *,
 
 
 def build_network(section: ModelSection, file: Path | None, *, in_channels: int, num_classes: int, seed: int,
-                  **told_by_data: Any) -> tuple[nn.Module, dict[str, object], LoadReport | None, str]:
+                  dims: int = 2, **told_by_data: Any) -> tuple[nn.Module, dict[str, object], LoadReport | None, str]:
     """Return a network with the weights in `file`, how to build it again, what was loaded, and why.
 
     Args:
@@ -68,12 +68,13 @@ def build_network(section: ModelSection, file: Path | None, *, in_channels: int,
     if section.dropout is not None:
         options["dropout"] = section.dropout
     record: dict[str, object] = {
-        "name": section.name, "dims": 2, "in_channels": in_channels, "num_classes": num_classes, "options": options,
+        "name": section.name, "dims": dims, "in_channels": in_channels, "num_classes": num_classes, "options": options,
         "attention": None if plan is None else plan.record()}
     torch.manual_seed(seed)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", UserWarning)
-        model = create_model(section.name, in_channels=in_channels, num_classes=num_classes, attention=plan, **options)
+        model = create_model(section.name, dims=dims, in_channels=in_channels, num_classes=num_classes,
+                             attention=plan, **options)
     what = _told(section.name, options, plan) + "".join(f"; {one.message}" for one in told)
     if file is None:
         return model, record, None, f"{what}, random weights: model.weights is none"

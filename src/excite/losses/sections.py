@@ -11,11 +11,11 @@ OF_MASKS = ("dice_bce", "focal_tversky")
 
 
 class LossSection(Section):
-    """What training minimises; the first two are of classes, the last two of masks, and each has keys of its own."""
+    """What training minimises; the first three are of classes, the last two of masks; each has its own keys."""
 
-    name: Literal["cross_entropy", "focal", "dice_bce", "focal_tversky"] = "cross_entropy"
-    class_weights: Literal["none", "balanced"] = "balanced"              # cross_entropy, focal
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.05          # cross_entropy, focal
+    name: Literal["cross_entropy", "focal", "ordinal", "dice_bce", "focal_tversky"] = "cross_entropy"  # ordinal: grades
+    class_weights: Literal["none", "balanced"] = "balanced"              # of classes
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.05          # of classes
     focal_gamma: Weight = 2.0                                            # focal
     dice_weight: Weight = 0.5                                            # dice_bce
     bce_weight: Weight = 0.5                                             # dice_bce

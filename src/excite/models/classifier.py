@@ -18,6 +18,7 @@ import excite.models.mobilenet_v2
 import excite.models.mobilenet_v2_aspp_se_unet
 import excite.models.mobilenet_v2_se
 import excite.models.mobilenet_v3
+import excite.models.modality_fusion
 import excite.models.resnet
 import excite.models.resnet_cifar
 import excite.models.resnext

@@ -12,6 +12,7 @@ from torch import Tensor
 from excite.errors import DataError, UsageError
 from excite.losses.cross_entropy import cross_entropy
 from excite.losses.focal import focal
+from excite.losses.ordinal import ordinal
 from excite.losses.sections import LossSection
 from excite.metrics.classification import measure
 from excite.outcome.decode import decode
@@ -93,8 +94,10 @@ def _weights(name: str, counts: Sequence[int]) -> Tensor:
 
 def _loss(section: LossSection) -> Loss:
     if section.of_masks:
-        raise UsageError(f"loss.name must be cross_entropy or focal for classes, got {section.name!r}",
+        raise UsageError(f"loss.name must be cross_entropy, focal or ordinal for classes, got {section.name!r}",
                          fix="loss.name: cross_entropy")
     if section.name == "focal":
         return partial(focal, gamma=section.focal_gamma, smoothing=section.label_smoothing)
+    if section.name == "ordinal":
+        return partial(ordinal, smoothing=section.label_smoothing)
     return partial(cross_entropy, smoothing=section.label_smoothing)

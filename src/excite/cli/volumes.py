@@ -1,0 +1,68 @@
+"""What the verbs do where the data are volumes: tables of patients with maps."""
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import typer
+
+
+def is_for_volumes(table: Path | None, config: Path | None) -> bool:
+    """Return whether a training is one on volumes: by its table, or by what the config says."""
+    from excite.config import read_yaml
+    from excite.data.volumes.volume_table import is_volume_table
+
+    if config is not None and config.is_file():
+        tree, _ = read_yaml(config)
+        if tree.get("task") == "volumes" or "volumes" in tree:
+            return True
+        if {"task", "data", "scene"} & tree.keys():
+            return False
+    return table is not None and is_volume_table(table)
+
+
+def train_on_volumes(config: Path | None, values: Mapping[str, object], settings: Iterable[str], *, out: Path | None,
+                     json: bool) -> None:
+    """Train on a table of volumes and tell what came of it."""
+    from excite.cli.talk import emit, say
+    from excite.config import load_config
+    from excite.jobs.volumes.sections import VolumeConfig
+    from excite.jobs.volumes.train import train_volumes
+    from excite.progress import spoken
+
+    run = train_volumes(load_config(VolumeConfig, config, overrides=settings, values=values), out=out,
+                        progress=spoken())
+    emit(run.summary()) if json else typer.echo(run.text())
+    say(f"next: excite predict {shlex.quote(str(run.folder))} TABLE  (patients with the same maps, some missing)")
+
+
+def predict_volumes(bundle: Path, inputs: Sequence[str], *, out: Path | None, threads: int | None, json: bool) -> None:
+    """Predict the patients of a table, or one patient given as MAP=FILE for each map that there is."""
+    from excite.cli.predicted import line_of
+    from excite.cli.talk import emit, say
+    from excite.deploy.bundle import find_bundle, read_bundle
+    from excite.errors import DataError
+    from excite.jobs.prediction_columns import ClassColumns
+    from excite.jobs.prediction_table import opened
+    from excite.jobs.volumes.predict import predict_patients
+
+    columns = ClassColumns(read_bundle(find_bundle(bundle)).classes)
+    count = failed = 0
+    with opened(out, None, columns) as writers:
+        for one in predict_patients(bundle, inputs, threads=threads):
+            found, count = one.to_json(), count + 1
+            for writer in writers:
+                writer.add(one)
+            if json:
+                emit(found)
+            elif "error" in found:
+                say(f"failed: {found['file']}: {found['error']}")
+            elif out is None:
+                typer.echo(line_of(found))
+            for note in found.get("notes", ()) if not json else ():
+                say(f"  {found['file']}: {note}")
+            failed += "error" in found
+    if out is not None:
+        say(f"written: {out}")
+    if failed:
+        raise DataError(f"{failed} of {count} patients could not be used")

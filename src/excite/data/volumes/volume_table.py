@@ -1,0 +1,161 @@
+"""Tables of patients with volumes: one row a patient or an examination, one column a map, some of them missing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from excite.data.columns import ALIASES, SPLITS, normal, portable
+from excite.data.manifest import Manifest
+from excite.data.row import Row
+from excite.data.table import Record, Table, parse, read_table
+from excite.data.volumes.sections import VolumesSection
+from excite.errors import DataError, UsageError
+from excite.registry import nearest
+
+SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
+TEXTS = (".csv", ".tsv", ".txt")
+HEAD, LOOKED = 2**16, 50  # bytes, and lines, in which a table shows what it is
+SHOWN = 10
+LABELS = (*ALIASES["label"], "grade", "stage")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeTable:
+    """Rows of volumes.
+
+    Args:
+        manifest: Labels, patients and parts of the rows; the image of each is its first map.
+        maps: Names of the columns with volumes.
+        files: Of each row its file or folder for each map, None where it has none.
+        simulated: Whether a column `simulated` says so of every row; None where there is none.
+    """
+
+    manifest: Manifest
+    maps: tuple[str, ...]
+    files: tuple[tuple[Path | None, ...], ...]
+    simulated: bool | None = None
+
+    @property
+    def missing(self) -> dict[str, int]:
+        """Return how many rows lack each map."""
+        return {name: sum(row[place] is None for row in self.files) for place, name in enumerate(self.maps)}
+
+
+def is_volume_table(path: Path) -> bool:
+    """Return whether a path is a table in text with a column of volumes; only its first lines are read."""
+    if path.suffix.lower() not in TEXTS or not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        head = stream.read(HEAD)
+    encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    table = parse(head.decode(encoding, "replace"))
+    return bool(_volume_columns(table, path.parent, folders=False))
+
+
+def read_volume_table(section: VolumesSection, *, labelled: bool = True) -> VolumeTable:
+    """Return the rows of a table of volumes.
+
+    A map's cell is a path relative to the table: a NIfTI file, a folder of one DICOM series or several, an .mha or
+    .nrrd file, or `file.npz#key[index]`; empty where the patient lacks it.
+
+    Raises:
+        DataError: what is wrong with which lines. UsageError: the section names a column that is not there.
+    """
+    if section.table is None:
+        raise UsageError("no table of volumes is given", fix="excite train TABLE, or volumes.table in the config")
+    if not section.table.is_file():
+        raise DataError("the table does not exist", where=section.table, fix="check the path")
+    table, file = read_table(section.table), section.table
+    maps = section.maps or _volume_columns(table, file.parent, folders=True)
+    if not maps:
+        raise DataError("no column of the table holds volumes", where=file, why=f"its columns: {_listed(table)}",
+                        fix="name them: --maps t1,adc")
+    places = {name: _place(table, name) for name in maps}
+    roles = _roles(table, section, labelled=labelled)
+    faults = [f"line {fault.row}: {fault.message}" if fault.row else fault.message for fault in table.faults]
+    rows, files = list[Row](), list[tuple[Path | None, ...]]()
+    for record in table.records:
+        found = tuple(_file(record.cells[place], file.parent) for place in places.values())
+        faults += [f"line {record.line}: {fault}" for fault in _faults(record, places, found, roles)]
+        first = next((record.cells[place] for place in places.values() if record.cells[place]), "")
+        cells = {role: record.cells[place] or None for role, place in roles.items()}
+        split = SPLITS.get((cells.get("split") or "").lower())
+        rows.append(Row(image=portable(first), line=record.line, label=cells.get("label"), patient=cells.get("patient"),
+                        group=cells.get("group"), split=split))
+        files.append(found)
+    if faults or not rows:
+        more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+        raise DataError(f"{len(faults)} fault(s): {'; '.join(faults[:SHOWN])}{more}" if faults else
+                        "the table holds no row", where=file, fix="correct the table")
+    notes = [", ".join(f"{role} is column {table.header[place]!r}" for role, place in roles.items()),
+             f"maps: {', '.join(maps)}"]
+    manifest = Manifest(rows=tuple(rows), root=file.parent, source=file, layout="volumes", notes=tuple(notes))
+    return VolumeTable(manifest=manifest, maps=tuple(maps), files=tuple(files), simulated=_simulated(table))
+
+
+def _simulated(table: Table) -> bool | None:
+    """Return what a column `simulated` says of all rows."""
+    names = [normal(name) for name in table.header]
+    if "simulated" not in names:
+        return None
+    return all(record.cells[names.index("simulated")].lower() in ("1", "yes", "true") for record in table.records)
+
+
+def _volume_columns(table: Table, folder: Path, *, folders: bool) -> tuple[str, ...]:
+    """Return the columns of whose cells one is a volume: by its name, or a folder that exists."""
+    found = []
+    for place, name in enumerate(table.header):
+        cells = [record.cells[place] for record in table.records[:LOOKED] if record.cells[place]]
+        volumes = [cell.partition("#")[0].lower().endswith(SUFFIXES) or ".npz#" in cell.lower() for cell in cells]
+        if any(volumes) or (folders and cells and all((folder / portable(cell)).is_dir() for cell in cells)):
+            found.append(name)
+    return tuple(found)
+
+
+def _roles(table: Table, section: VolumesSection, *, labelled: bool) -> dict[str, int]:
+    """Return the column of the label, the patient, the group and the part."""
+    names = [normal(name) for name in table.header]
+    found = {}
+    for role, asked, aliases in (("label", section.label_col, LABELS), ("patient", section.patient_col,
+                                 ALIASES["patient"]), ("group", None, ALIASES["group"]),
+                                 ("split", None, ALIASES["split"])):
+        if asked is not None:
+            found[role] = _place(table, asked)
+        elif alias := next((one for one in aliases if one in names), None):
+            found[role] = names.index(alias)
+    if labelled and "label" not in found:
+        raise DataError("no column is the label", where=section.table, why=f"its columns: {_listed(table)}",
+                        fix="name it: --label-col NAME")
+    return found
+
+
+def _place(table: Table, name: str) -> int:
+    if name not in table.header:
+        raise UsageError(f"the table has no column {name!r}; {nearest(name, list(table.header))}".rstrip("; "),
+                         why=f"its columns: {_listed(table)}")
+    return table.header.index(name)
+
+
+def _file(cell: str, folder: Path) -> Path | None:
+    return folder / portable(cell) if cell else None
+
+
+def _faults(record: Record, places: dict[str, int], files: Sequence[Path | None], roles: dict[str, int]) -> list[str]:
+    """Return what is wrong with one line."""
+    found = []
+    for name, file in zip(places, files, strict=True):
+        if file is not None and not Path(str(file).partition("#")[0]).exists():
+            found.append(f"the {name} does not exist: {record.cells[places[name]]}")
+    if not any(files):
+        found.append("it has none of the maps")
+    for role in ("label", "patient"):
+        if role in roles and not record.cells[roles[role]]:
+            found.append(f"the {role} is empty")
+    part = record.cells[roles["split"]].lower() if "split" in roles else ""
+    if part and part not in SPLITS:
+        found.append(f"the split must be train, val or test, got {part!r}")
+    return found
+
+
+def _listed(table: Table) -> str:
+    return ", ".join(map(repr, table.header))

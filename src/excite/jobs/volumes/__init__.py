@@ -1,0 +1,1 @@
+"""Jobs on volumes: several maps of a patient into one decision."""

@@ -1,0 +1,141 @@
+"""What follows a training on volumes: bundle, temperature, numbers of what ships, report."""
+
+import csv
+import tempfile
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+
+from excite.config import dump_yaml
+from excite.deploy.bundle import ONNX, WEIGHTS, BundleInfo, read_bundle, update_bundle, write_bundle
+from excite.deploy.export import export
+from excite.deploy.parity import parity
+from excite.deploy.volume_predictor import VolumePredictor
+from excite.engine.loop import Fit
+from excite.jobs import run_folder as files
+from excite.jobs.environment import versions
+from excite.jobs.run_folder import RunFolder
+from excite.jobs.shipped import limits
+from excite.jobs.volumes.prepare import PreparedVolumes
+from excite.metrics.calibration import Temperature, fit_temperature, reliability
+from excite.metrics.classification import measure
+from excite.metrics.evaluation import Evaluation, evaluate
+from excite.models.cost import count
+from excite.outcome.decode import decode
+from excite.progress import Progress
+from excite.report.page import ReportData, write_report
+
+PROVED = 16  # validation patients that the export is proved on
+PREDICTIONS = "predictions-test.csv"
+
+
+def finish_volumes(run: RunFolder, prepared: PreparedVolumes, fitted: Fit, *, simulated: bool | None,
+                   progress: Progress) -> tuple[Evaluation, Path]:
+    """Export, prove, calibrate, evaluate the test part and report.
+
+    Everything measured here is measured on the exported bundle, the thing that will predict.
+    """
+    bundle = run.path / files.BUNDLE
+    _export(run, prepared, fitted, simulated, progress)
+    predictor = VolumePredictor(bundle, threads=prepared.config.loop.threads)
+    logits, truth = logits_of(predictor, prepared, "val")
+    temperature = fit_temperature(logits[None], truth)
+    update_bundle(bundle, temperature=temperature.value,
+                  provenance=read_bundle(bundle).provenance | {"temperature": temperature.to_json()})
+    raw, truth = logits_of(predictor, prepared, "test")
+    shares = decode(raw[None], classes=prepared.classes, temperature=temperature.value)
+    split = prepared.split
+    evaluation = evaluate(truth, shares, prepared.classes, [split.units[row] for row in split.test], part="test",
+                          unit_kind=split.unit_kind, notes=split.notes, sample="patient", progress=progress)
+    run.write_json(files.EVALUATION, evaluation.to_json())
+    info = update_bundle(bundle, metrics=evaluation.to_json())
+    _write_predictions(run, prepared, shares)
+    report = write_report(run.path / files.REPORT, _report(run, prepared, fitted, evaluation, info, temperature,
+                                                           decode(raw[None], classes=prepared.classes), truth,
+                                                           simulated=bool(simulated)))
+    run.log({"event": "done", "best_epoch": fitted.best_epoch, "temperature": temperature.value})
+    return evaluation, report
+
+
+def logits_of(predictor: VolumePredictor, prepared: PreparedVolumes, part: str
+              ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return the bundle's logits on a part, (N, K), and the true classes."""
+    batches = [(predictor.logits(batch.images.numpy()), batch.labels.numpy())
+               for batch in prepared.batches(part).batches(0)]
+    return np.concatenate([one for one, _ in batches]), np.concatenate([one for _, one in batches])
+
+
+def _export(run: RunFolder, prepared: PreparedVolumes, fitted: Fit, simulated: bool | None, progress: Progress) -> None:
+    """Write the bundle, proved on patients of the validation part."""
+    config, split, loaded = prepared.config, prepared.split, prepared.weights
+    some = split.val[::max(1, len(split.val) // PROVED)][:PROVED]
+    cost = count(prepared.model, prepared.shape)
+    info = BundleInfo(
+        name=f"{prepared.network} on {prepared.table.manifest.source.stem}", classes=prepared.classes, task="volumes",
+        model=prepared.model_record, preprocess=prepared.preprocess.to_json(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        provenance={
+            "data": {"simulated": "not stated" if simulated is None else simulated,
+                     **{f"{part} rows": len(rows) for part, rows in split.parts.items()},
+                     **{f"rows without {name}": lost for name, lost in prepared.table.missing.items()},
+                     "kept together": split.unit_kind, "remarks": "; ".join(split.notes)},
+            "reading": prepared.how._asdict(),
+            "weights": {"start": loaded.text() if loaded else "random values", "licence": None},
+            "seed": config.seed, "best_epoch": fitted.best_epoch, "parameters": cost.parameters, "macs": cost.macs,
+            "versions": versions(),
+            "train_hashes": sorted(prepared.store.contents[row][:16] for row in split.train)})
+    with tempfile.TemporaryDirectory(prefix="excite-export-") as place:
+        scratch = Path(place)
+        progress.say("exporting to ONNX")
+        export(prepared.model, scratch / ONNX, size=prepared.preprocess.shape, channels=len(prepared.preprocess.maps))
+        names = [f"line {prepared.table.manifest.rows[row].line}" for row in some]
+        proof = parity(prepared.model, scratch / ONNX, prepared.inputs(some), names=names, batch_size=2)
+        progress.say(f"parity: {proof.text()}")
+        save_file({key: value.detach().contiguous().clone() for key, value in prepared.model.state_dict().items()},
+                  scratch / WEIGHTS)
+        write_bundle(run.path / files.BUNDLE, replace(info, parity=proof.to_json()), weights=scratch / WEIGHTS,
+                     onnx=scratch / ONNX)
+
+
+def _write_predictions(run: RunFolder, prepared: PreparedVolumes, shares: NDArray[np.float64]) -> None:
+    """Write a line a test row: which, its truth, the probabilities."""
+    with run.writing(PREDICTIONS) as file, file.open("w", encoding="utf-8", newline="") as stream:
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow(["line", "truth", "label", *prepared.classes])
+        for row, found in zip(prepared.split.test, shares, strict=True):
+            table.writerow([prepared.table.manifest.rows[row].line, prepared.classes[prepared.labels[row]],
+                            prepared.classes[int(found.argmax())], *(f"{value:.6f}" for value in found)])
+
+
+def _report(run: RunFolder, prepared: PreparedVolumes, fitted: Fit, evaluation: Evaluation, info: BundleInfo,
+            temperature: Temperature, raw: NDArray[np.float64], truth: NDArray[np.int64], *, simulated: bool
+            ) -> ReportData:
+    config, split = prepared.config, prepared.split
+    before = measure(truth, raw, prepared.classes)
+    return ReportData(
+        title=f"{prepared.network} on {prepared.table.manifest.source.stem}", simulated=simulated,
+        lead=_lead(prepared, evaluation), classes=prepared.classes, evaluation=evaluation.to_json(),
+        counts={part: prepared.counts(part) for part in split.parts}, unit_kind=split.unit_kind,
+        units={part: len({split.units[row] for row in rows}) for part, rows in split.parts.items()},
+        recipe=dump_yaml(config), split_notes=split.notes, leaks=[vars(fault) for fault in prepared.leaks],
+        reasons=prepared.reasons, curves={config.schedule.name: fitted.history},
+        weights=prepared.weights.text() if prepared.weights else "random values", parity=info.parity,
+        environment=run.read_json(files.ENVIRONMENT), limits=limits(config.augment.enabled), created=info.created,
+        cost={"parameters": info.provenance["parameters"], "macs": info.provenance["macs"],
+              "input": " x ".join(map(str, prepared.shape))},
+        temperature={"value": temperature.value, "nll_before": temperature.nll_before,
+                     "nll_after": temperature.nll_after, "n": temperature.n},
+        reliability_before=reliability(truth, raw),
+        calibration_before={name: before[name] or 0.0 for name in ("ece", "nll")},
+        next_commands=[(f"excite predict {run.path} TABLE", "predict the patients of another table")])
+
+
+def _lead(prepared: PreparedVolumes, evaluation: Evaluation) -> str:
+    one, maps = evaluation.metrics["balanced_accuracy"], prepared.preprocess.maps
+    return (f"{prepared.network} was trained on {len(prepared.split.train)} rows with the maps {', '.join(maps)} to "
+            f"tell {', '.join(prepared.classes)} apart. On {evaluation.n} test rows it has never seen, its balanced "
+            f"accuracy is {one.text()} (95 % interval over {evaluation.n_units} units: {evaluation.unit_kind}).")

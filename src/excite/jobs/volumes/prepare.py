@@ -1,0 +1,240 @@
+"""From a config to everything that training on volumes needs: table, one grid, split, levels, network."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from excite.data.fault import Fault
+from excite.data.sampling import Sampler
+from excite.data.split import Split, make_split, shared_ids
+from excite.data.volumes.augment import VolumeAugment
+from excite.data.volumes.grid import Grid
+from excite.data.volumes.preprocess import VolumePreprocess, usual_grid
+from excite.data.volumes.reading import read_volume
+from excite.data.volumes.store import Reading, VolumeStore
+from excite.data.volumes.volume_table import VolumeTable, read_volume_table
+from excite.engine.volumes import VolumeBatches
+from excite.errors import DataError, UsageError
+from excite.jobs.network import build_network, check_given
+from excite.jobs.volumes.sections import VolumeConfig
+from excite.models.classifier import create_model
+from excite.progress import Progress, silent
+from excite.tasks.classification import ClassificationTask
+from excite.weights.load import LoadReport
+from excite.weights.store import resolve
+
+LOOKED = 25  # reference volumes that the usual grid is learnt from
+SHOWN = 20   # doubts that a run lists
+
+
+@dataclass(kw_only=True, eq=False)
+class PreparedVolumes:
+    """What a training on volumes is made of.
+
+    Args:
+        preprocess: With levels of the training part.
+        labels: Of each row, a place in `classes`.
+        leaks: What is in two parts.
+    """
+
+    config: VolumeConfig
+    table: VolumeTable
+    classes: tuple[str, ...]
+    labels: list[int]
+    split: Split
+    store: VolumeStore
+    preprocess: VolumePreprocess
+    model: nn.Module
+    model_record: dict[str, object]
+    weights: LoadReport | None
+    task: ClassificationTask
+    leaks: list[Fault]
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def network(self) -> str:
+        """Return what to call the network: its name, or that of the class of one's own."""
+        return self.config.model.name if self.model_record else type(self.model).__name__
+
+    @property
+    def how(self) -> Reading:
+        """Return how the files are read."""
+        return how_read(self.config)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the network's input, (M, D, H, W)."""
+        return (len(self.preprocess.maps), *self.preprocess.shape)
+
+    @property
+    def fingerprint(self) -> dict[str, object]:
+        """Return what the run is trained on, to be compared when it goes on."""
+        return {"patients": list(self.store.contents), "labels": self.labels, "split": self.split.to_json(),
+                "preprocess": self.preprocess.to_json()}
+
+    def batches(self, part: str, *, train: bool = False) -> VolumeBatches:
+        """Return the batches of a part, changed at random and shuffled where `train`."""
+        config = self.config
+        sampler: Sampler = config.loop.sampler if train else "order"
+        return VolumeBatches(self.store.values, self.split.parts[part], self.labels, self.preprocess, sampler=sampler,
+                             batch_size=config.loop.batch_size, seed=config.seed,
+                             augment=_augment(config) if train else None)
+
+    def inputs(self, rows: Sequence[int]) -> NDArray[np.float32]:
+        """Return some rows as the network takes them, (N, M, D, H, W)."""
+        return np.stack([self.preprocess.normalise(self.store.values[row]) for row in rows])
+
+    def counts(self, part: str) -> dict[str, int]:
+        """Return how many rows of a part each class has."""
+        found = np.bincount([self.labels[row] for row in self.split.parts[part]], minlength=len(self.classes))
+        return dict(zip(self.classes, found.tolist(), strict=True))
+
+
+def prepare_volumes(config: VolumeConfig, *, model: nn.Module | None = None,
+                    progress: Progress | None = None) -> PreparedVolumes:
+    """Read the table, put every patient on one grid, split, learn the levels on the training part, build the network.
+
+    Args:
+        model: A network that takes the place of config.model; its weights stay as they are.
+
+    Raises:
+        DataError: faults of the table, the files or the split. UsageError: arguments that do not fit.
+        ModelError, EnvironmentFault: of the weights.
+    """
+    progress = progress or silent()
+    table = read_volume_table(config.volumes)
+    classes = _classes(config, table)
+    labels = [classes.index(row.label or "") for row in table.manifest.rows]
+    unfitted = _on_grid(config, table)
+    store = VolumeStore.build(table.files, unfitted, how=how_read(config), progress=progress)
+    split = make_split(table.manifest, config.split)
+    if not split.val or not split.test:
+        raise DataError("the val or the test part is empty", where=table.manifest.source,
+                        fix="set split.val and split.test above 0, or name parts in a column split")
+    preprocess = unfitted.fit(np.asarray(store.values[row]) for row in split.train)
+    record: dict[str, object] = {}
+    report: LoadReport | None = None
+    if model is None:
+        file = resolve(config.model.weights, _weights_of(config))
+        model, record, report, told = build_network(config.model, file, in_channels=len(table.maps), dims=3,
+                                                    num_classes=len(classes), seed=config.seed)
+    else:
+        told = check_given(model, "classification", len(classes), (len(table.maps), *preprocess.shape))
+    counts = np.bincount([labels[row] for row in split.train], minlength=len(classes)).tolist()
+    weighed = [1] * len(classes) if config.loop.sampler == "balanced" else counts
+    return PreparedVolumes(
+        config=config, table=table, classes=classes, labels=labels, split=split, store=store, preprocess=preprocess,
+        model=model, model_record=record, weights=report, task=ClassificationTask(classes, config.loss, weighed),
+        leaks=[*shared_ids(table.manifest.rows, split.parts), *_twins(table, split, store)],
+        reasons={"table": "; ".join(table.manifest.notes), "maps": _maps_told(table), "network": told,
+                 "grid": _grid_told(preprocess),
+                 "split": f"{_sizes(split)} rows by {split.unit_kind}; {'; '.join(split.notes) or 'no remarks'}",
+                 "readers": _readers_told(store),
+                 "doubts": _doubts_told(table, store, preprocess)})
+
+
+def how_read(config: VolumeConfig) -> Reading:
+    """Return how a config has files read."""
+    return Reading(series=config.volumes.series, gaps=config.volumes.gaps)
+
+
+def _classes(config: VolumeConfig, table: VolumeTable) -> tuple[str, ...]:
+    """Return the classes: those of the config, in their order, or all that occur."""
+    found = table.manifest.classes
+    given = config.volumes.classes
+    if given is not None and set(given) != set(found):
+        raise UsageError(f"volumes.classes must name the labels of the table, {', '.join(found)}, got "
+                         f"{', '.join(given)}")
+    if given is None and config.loss.name == "ordinal":
+        raise UsageError("loss.name=ordinal needs the grades in their order",
+                         why=f"by name they are {', '.join(found)}", fix="--classes none,mild,severe")
+    if len(found) < 2:
+        raise DataError(f"the table has one class only, {', '.join(found)}", where=table.manifest.source,
+                        fix="it takes two or more to tell apart")
+    return given or found
+
+
+def _on_grid(config: VolumeConfig, table: VolumeTable) -> VolumePreprocess:
+    """Return the preprocessing without its levels: the grid is that of the usual reference volume."""
+    section = config.volumes
+    reference = section.reference or table.maps[0]
+    if reference not in table.maps:
+        raise UsageError(f"volumes.reference must be one of the maps, {', '.join(table.maps)}, got {reference!r}")
+    place = table.maps.index(reference)
+    files = list(islice((row[place] for row in table.files if row[place] is not None), LOOKED))
+    if not files:
+        raise DataError(f"no row has the {reference}, on whose place the others are put", where=table.manifest.source,
+                        fix="name another: --set volumes.reference=NAME")
+    grids = [Grid.of(read_volume(Path(str(file)), series=section.series.get(reference))) for file in files] \
+        if section.shape is None or section.spacing is None else []
+    shape, spacing = section.shape, section.spacing
+    if shape is None or spacing is None:
+        shape, spacing = usual_grid(grids, shape=shape, spacing=spacing)
+    return VolumePreprocess(maps=table.maps, reference=reference, shape=shape, spacing=spacing, kind=section.levels)
+
+
+def _weights_of(config: VolumeConfig) -> str:
+    """Return the name that tags of the network's weights go by."""
+    if config.model.weights in (None, "none"):
+        return config.model.name
+    encoder = getattr(create_model(config.model.name, dims=3, num_classes=2, **config.model.options),
+                      "encoder_weights", None)
+    return config.model.name if encoder is None or not encoder.name else str(encoder.name)
+
+
+def _augment(config: VolumeConfig) -> VolumeAugment | None:
+    section = config.augment
+    return VolumeAugment(**section.model_dump(exclude={"enabled"})) if section.enabled else None
+
+
+def _twins(table: VolumeTable, split: Split, store: VolumeStore) -> list[Fault]:
+    """Return a fault for each two rows in two parts whose files are the same, byte by byte."""
+    part = {row: name for name, rows in split.parts.items() for row in rows}
+    first: dict[str, int] = {}
+    found = []
+    for row, content in enumerate(store.contents):
+        other = first.setdefault(content, row)
+        if part[other] != part[row]:
+            lines = table.manifest.rows[other].line, table.manifest.rows[row].line
+            found.append(Fault(kind="same-files-in-two-splits", row=lines[1], file=table.manifest.rows[row].image,
+                               message=f"the files of line {lines[1]} are those of line {lines[0]}, which is in "
+                                       f"{part[other]} while this is in {part[row]}"))
+    return found
+
+
+def _maps_told(table: VolumeTable) -> str:
+    rows = len(table.files)
+    return ", ".join(f"{name} of {rows - lost} of {rows} rows" for name, lost in table.missing.items())
+
+
+def _grid_told(preprocess: VolumePreprocess) -> str:
+    shape, steps = (" x ".join(map("{:g}".format, one)) for one in (preprocess.shape, preprocess.spacing))
+    return f"{shape} voxels of {steps} mm around the middle of the {preprocess.reference}"
+
+
+def _sizes(split: Split) -> str:
+    return " / ".join(str(len(rows)) for rows in split.parts.values())
+
+
+def _doubts_told(table: VolumeTable, store: VolumeStore, preprocess: VolumePreprocess) -> str:
+    """Return what is doubtful about the volumes, row by row."""
+    found = []
+    for row, doubts, stored in zip(table.manifest.rows, store.doubts, store.values, strict=True):
+        found += [f"line {row.line}: {doubt}" for doubt in (*doubts, *preprocess.doubts(np.asarray(stored)))]
+    return "; ".join(found[:SHOWN] + ([f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else [])) or "none"
+
+
+def _readers_told(store: VolumeStore) -> str:
+    """Return what readers decided, alike notes together."""
+    alike: dict[str, list[str]] = {}
+    for notes in store.notes:
+        for note in notes:
+            alike.setdefault(re.sub(r"[0-9.]+", "#", note), []).append(note)
+    return "; ".join(f"{notes[0]} (and {len(notes) - 1} like it)" if len(notes) > 1 else notes[0]
+                     for notes in alike.values()) or "nothing to decide"

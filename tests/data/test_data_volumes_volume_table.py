@@ -1,0 +1,76 @@
+"""Tables of volumes: which columns hold them, what is missing, and what is wrong with which line."""
+
+import pytest
+
+from excite.data.volumes.sections import VolumesSection
+from excite.data.volumes.volume_table import is_volume_table, read_volume_table
+from excite.errors import DataError, UsageError
+from small_volumes import read_rows, small_table, write_rows
+
+
+@pytest.fixture
+def table(tmp_path):
+    return small_table(tmp_path, patients=6, missing=(1,))
+
+
+def section(table, **values):
+    return VolumesSection(table=table, **values)
+
+
+def changed(table, line, **cells):
+    """Return the table with cells of one line changed."""
+    rows = read_rows(table)
+    rows[line - 2] |= cells
+    return write_rows(table, rows)
+
+
+def test_columns_rows_and_missing_maps(table):
+    found = read_volume_table(section(table))
+    assert found.maps == ("t1", "adc") and found.missing == {"t1": 0, "adc": 1} and found.simulated is None
+    assert found.files[0] == (table.parent / "maps/0_t1.nii.gz", table.parent / "maps/0_adc.nii.gz")
+    assert found.files[1] == (table.parent / "maps/1_t1.nii.gz", None)
+    rows = found.manifest.rows
+    assert [row.label for row in rows] == ["low", "high"] * 3 and rows[4].patient == "P04" and rows[4].line == 6
+    assert is_volume_table(table)
+
+
+def test_maps_in_another_order_and_columns_by_name(table):
+    found = read_volume_table(section(table, maps=("adc", "t1"), label_col="note", patient_col="grade"))
+    assert found.maps == ("adc", "t1") and found.files[0][0].name == "0_adc.nii.gz"
+    assert {row.label for row in found.manifest.rows} == {"x"} and found.manifest.rows[1].patient == "high"
+
+
+def test_a_folder_is_a_map_and_a_table_of_images_is_none(table, tmp_path):
+    (tmp_path / "study").mkdir()
+    rows = [row | {"scan": "study"} for row in read_rows(table)]
+    assert read_volume_table(section(write_rows(table, rows))).maps == ("t1", "adc", "scan")
+    images = write_rows(tmp_path / "images.csv", [{"image": "a.png", "label": "x"}])
+    assert not is_volume_table(images)
+
+
+def test_simulated_is_read(table):
+    rows = [row | {"simulated": "1"} for row in read_rows(table)]
+    assert read_volume_table(section(write_rows(table, rows))).simulated is True
+    rows[0]["simulated"] = "0"
+    assert read_volume_table(section(write_rows(table, rows))).simulated is False
+
+
+@pytest.mark.parametrize(("line", "cells", "message"), [
+    (3, {"t1": "maps/none.nii.gz"}, "line 3: the t1 does not exist: maps/none.nii.gz"),
+    (3, {"t1": "", "adc": ""}, "line 3: it has none of the maps"),
+    (4, {"grade": ""}, "line 4: the label is empty"),
+    (5, {"patient": ""}, "line 5: the patient is empty"),
+])
+def test_faults_name_the_line(table, line, cells, message):
+    with pytest.raises(DataError, match=message):
+        read_volume_table(section(changed(table, line, **cells)))
+
+
+def test_a_column_that_is_not_there_is_named_with_the_nearest(table):
+    with pytest.raises(UsageError, match=r"the table has no column 'T1'; did you mean 't1'"):
+        read_volume_table(section(table, maps=("T1",)))
+    with pytest.raises(DataError, match=r"no column is the label.*--label-col NAME"):
+        rows = [{key: value for key, value in row.items() if key != "grade"} for row in read_rows(table)]
+        read_volume_table(section(write_rows(table, rows)))
+    with pytest.raises(DataError, match=r"no column of the table holds volumes.*--maps"):
+        read_volume_table(section(write_rows(table, [{"patient": "a", "grade": "b"}])))
