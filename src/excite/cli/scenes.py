@@ -33,9 +33,10 @@ def task_of(bundle: Path) -> str | None:
     """Return what a bundle is for; None where that cannot be read, which who opens it tells."""
     from excite.deploy.bundle import find_bundle, read_bundle
     from excite.errors import ExciteError
+    from excite.jobs.volumes.fold_bundles import bundles_of
 
     try:
-        return read_bundle(find_bundle(bundle), verify=False).task
+        return read_bundle(find_bundle((bundles_of(bundle) or [bundle])[0]), verify=False).task
     except ExciteError:
         return None
 

@@ -45,6 +45,8 @@ def train(
     repeats: Annotated[int | None, typer.Option(help="Trainings on a cube, each with another seed.")] = None,
     maps: Annotated[str | None, typer.Option(help="Columns with volumes, t1,adc,t2star; all that hold some "
                                                   "otherwise.")] = None,
+    folds: Annotated[int | None, typer.Option(help="Cross-validate on volumes: so many folds, each tested once.")
+                     ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Any config key: optim.lr=0.01.")] = None,
     root: Root = None,
     image_col: ImageCol = None,
@@ -76,7 +78,7 @@ def train(
       excite train busi/ --config configs/ultrasound_planes.yaml --out runs/source --set optim.lr=0.002
       excite train Indian_pines_corrected.mat --window 11 --out runs/pines
       excite train tissue/table.csv --out runs/tissue
-      excite train kidneys/patients.csv --maps t1,adc,t2star --classes none,mild,severe
+      excite train kidneys/table.csv --classes none,mild,severe --folds 5
     """
     from excite.cli.scenes import is_for_scenes, refuse, train_on_scene
     from excite.cli.talk import emit, say
@@ -100,10 +102,10 @@ def train(
         chosen_maps = maps.split(",") if maps else None
         train_on_volumes(config, {**common, "volumes.table": table, "volumes.maps": chosen_maps,
                                   "volumes.label_col": label_col, "volumes.patient_col": patient_col,
-                                  "volumes.classes": classes.split(",") if classes else None}, settings or (),
-                         out=out, json=json)
+                                  "volumes.classes": classes.split(",") if classes else None, "split.folds": folds},
+                         settings or (), out=out, json=json)
         return
-    refuse({"--maps": maps}, "volumes")
+    refuse({"--maps": maps, "--folds": folds}, "volumes")
     scene = is_for_scenes(table, config)
     refuse(of_images if scene else of_scenes, "images" if scene else "a hyperspectral cube")
     if scene:

@@ -26,12 +26,14 @@ def train_on_volumes(config: Path | None, values: Mapping[str, object], settings
     """Train on a table of volumes and tell what came of it."""
     from excite.cli.talk import emit, say
     from excite.config import load_config
+    from excite.jobs.volumes.folds import cross_validate
     from excite.jobs.volumes.sections import VolumeConfig
     from excite.jobs.volumes.train import train_volumes
     from excite.progress import spoken
 
-    run = train_volumes(load_config(VolumeConfig, config, overrides=settings, values=values), out=out,
-                        progress=spoken())
+    chosen = load_config(VolumeConfig, config, overrides=settings, values=values)
+    several = chosen.split.folds is not None and chosen.split.fold is None
+    run = (cross_validate if several else train_volumes)(chosen, out=out, progress=spoken())
     emit(run.summary()) if json else typer.echo(run.text())
     say(f"next: excite predict {shlex.quote(str(run.folder))} TABLE  (patients with the same maps, some missing)")
 
@@ -44,9 +46,10 @@ def predict_volumes(bundle: Path, inputs: Sequence[str], *, out: Path | None, th
     from excite.errors import DataError
     from excite.jobs.prediction_columns import ClassColumns
     from excite.jobs.prediction_table import opened
+    from excite.jobs.volumes.fold_bundles import bundles_of
     from excite.jobs.volumes.predict import predict_patients
 
-    columns = ClassColumns(read_bundle(find_bundle(bundle)).classes)
+    columns = ClassColumns(read_bundle(find_bundle((bundles_of(bundle) or [bundle])[0])).classes)
     count = failed = 0
     with opened(out, None, columns) as writers:
         for one in predict_patients(bundle, inputs, threads=threads):

@@ -98,7 +98,8 @@ def make_split(manifest: Manifest, section: SplitSection, fingerprints: Sequence
                         f"({', '.join(shares)})", where=manifest.source,
                         fix="add data of more patients")
     if loose:
-        part_of |= assign(loose, _counts(manifest, units, loose, stratify=section.stratify), shares, seed=section.seed)
+        counts = class_counts(manifest, units, loose, stratify=section.stratify)
+        part_of |= assign(loose, counts, shares, seed=section.seed)
     rows = {part: tuple(index for index, unit in enumerate(units.names) if part_of[unit] == part) for part in PARTS}
     notes += _look_at_parts(manifest, rows, wanted=shares)
     return Split(train=rows["train"], val=rows["val"], test=rows["test"], units=units.names, unit_kind=units.kind,
@@ -198,7 +199,7 @@ def _from_column(manifest: Manifest, section: SplitSection, units: Units
     return settled, (shares if len(shares) > 1 else {}), notes
 
 
-def _counts(manifest: Manifest, units: Units, names: Sequence[str], *, stratify: bool) -> NDArray[np.int64]:
+def class_counts(manifest: Manifest, units: Units, names: Sequence[str], *, stratify: bool) -> NDArray[np.int64]:
     """Return (units, classes): how many samples of each class each unit has; rows without a label are a class too."""
     labels = [(row.label or "") if stratify else "" for row in manifest.rows]
     column = {label: place for place, label in enumerate(sorted(set(labels)))}

@@ -7,6 +7,7 @@ from excite.data.volumes.sections import VolumesSection
 from excite.data.volumes.volume_table import read_volume_table
 from excite.deploy.volume_predictor import Patient, VolumePredictor
 from excite.errors import DataError, UsageError
+from excite.jobs.volumes.fold_bundles import bundles_of
 from excite.outcome.prediction import ClassPrediction, FailedPrediction
 
 Found = ClassPrediction | FailedPrediction
@@ -16,21 +17,28 @@ def predict_patients(bundle: Path, inputs: Sequence[str], *, threads: int | None
     """Yield a prediction for each patient; one whose files cannot be used is told, and the rest is done.
 
     Args:
-        bundle: Bundle or run folder.
+        bundle: Bundle or run folder; of a cross-validation's folder the probabilities of its networks are averaged.
         inputs: One table with a column a map, or MAP=FILE for each map of one patient.
         threads: CPU threads.
 
     Raises:
         UsageError: the inputs are neither. DataError: the table cannot be read.
     """
-    predictor = VolumePredictor(bundle, threads=threads)
-    for name, patient in patients_of(inputs, predictor.preprocess.maps):
+    predictors = [VolumePredictor(one, threads=threads) for one in bundles_of(bundle) or [bundle]]
+    for name, patient in patients_of(inputs, predictors[0].preprocess.maps):
         try:
-            [found] = predictor([patient])
+            found = [one([patient])[0] for one in predictors]
         except DataError as fault:
             yield FailedPrediction(file=name, error=fault.message())
         else:
-            yield ClassPrediction(**{**vars(found), "file": name})
+            yield _averaged(found, name)
+
+
+def _averaged(found: Sequence[ClassPrediction], name: str) -> ClassPrediction:
+    """Return the mean of several networks' probabilities as one prediction."""
+    shares = {label: sum(one.probabilities[label] for one in found) / len(found) for label in found[0].probabilities}
+    notes = tuple(dict.fromkeys(note for one in found for note in one.notes))
+    return ClassPrediction(file=name, label=max(shares, key=shares.__getitem__), probabilities=shares, notes=notes)
 
 
 def patients_of(inputs: Sequence[str], maps: Sequence[str]) -> list[tuple[str, Patient]]:

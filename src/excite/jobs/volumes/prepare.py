@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from excite.data.fault import Fault
+from excite.data.folds import fold_split, make_folds
 from excite.data.sampling import Sampler
 from excite.data.split import Split, make_split, shared_ids
 from excite.data.volumes.augment import VolumeAugment
@@ -113,7 +114,7 @@ def prepare_volumes(config: VolumeConfig, *, model: nn.Module | None = None,
     labels = [classes.index(row.label or "") for row in table.manifest.rows]
     unfitted = _on_grid(config, table)
     store = VolumeStore.build(table.files, unfitted, how=how_read(config), progress=progress)
-    split = make_split(table.manifest, config.split)
+    split = _split(config, table)
     if not split.val or not split.test:
         raise DataError("the val or the test part is empty", where=table.manifest.source,
                         fix="set split.val and split.test above 0, or name parts in a column split")
@@ -142,6 +143,15 @@ def prepare_volumes(config: VolumeConfig, *, model: nn.Module | None = None,
 def how_read(config: VolumeConfig) -> Reading:
     """Return how a config has files read."""
     return Reading(series=config.volumes.series, gaps=config.volumes.gaps)
+
+
+def _split(config: VolumeConfig, table: VolumeTable) -> Split:
+    """Return the parts: of one fold where the config names it, else those of the column or the fractions."""
+    section = config.split
+    if section.folds is None or section.fold is None:
+        return make_split(table.manifest, section)
+    folds = make_folds(table.manifest, section.folds, seed=section.seed, stratify=section.stratify)
+    return fold_split(table.manifest, folds, section.fold, section)
 
 
 def _classes(config: VolumeConfig, table: VolumeTable) -> tuple[str, ...]:

@@ -40,13 +40,26 @@ class VolumeOptimSection(OptimSection):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
 
 
+class VolumeSplitSection(SplitSection):
+    """How patients become train, val and test, or folds of which each is the test part once."""
+
+    folds: Annotated[int, Field(ge=2)] | None = None
+    fold: Positive | None = None  # which of them is tested; set by a cross-validation for each of its trainings
+
+    @model_validator(mode="after")
+    def _is_one_of_them(self) -> "VolumeSplitSection":
+        if self.fold is not None and (self.folds is None or self.fold > self.folds):
+            raise ValueError("fold must be one of split.folds")
+        return self
+
+
 class VolumeConfig(Section):
     """What `excite train` reads for volumes: configs/renal_fibrosis.yaml, options and --set."""
 
     task: Literal["volumes"] = "volumes"
     seed: int = 42
     volumes: VolumesSection = VolumesSection()
-    split: SplitSection = SplitSection()
+    split: VolumeSplitSection = VolumeSplitSection()
     augment: VolumeAugmentSection = VolumeAugmentSection()
     model: VolumeModelSection = VolumeModelSection()
     loss: LossSection = LossSection()
