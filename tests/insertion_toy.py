@@ -33,11 +33,12 @@ class BasicBlock(nn.Module):
 
 
 class PreActivation(nn.Module):
-    """Norm and activation first; `inplace` is the known trap: the shortcut sees the activated map."""
+    """Norm and activation first; `inplace` is the known trap, hidden in a row: the shortcut sees the activated map."""
 
     def __init__(self, channels, out, stride=1, dims=2, inplace=False):
         super().__init__()
         self.relu, self.bn1 = nn.ReLU(inplace=inplace), NORM[dims](channels)
+        self.enter = nn.Sequential(self.relu, self.bn1) if inplace else None
         self.conv1, self.bn2 = conv(dims, channels, out, stride=stride), NORM[dims](out)
         self.conv2 = conv(dims, out, out)
         self.project = conv(dims, channels, out, 1, stride) if stride != 1 or channels != out else None
@@ -47,7 +48,7 @@ class PreActivation(nn.Module):
             x = self.relu(self.bn1(x))
             y = self.conv1(x)
         else:
-            y = self.conv1(self.bn1(self.relu(x)))
+            y = self.conv1(self.bn1(self.relu(x)) if self.enter is None else self.enter(x))
         y = self.conv2(self.relu(self.bn2(y)))
         return torch.add(y, x if self.project is None else self.project(x))
 
@@ -152,6 +153,29 @@ class LeftOut(BasicBlock):
         if skip is not None:
             y = y + skip
         return y + (x if self.downsample is None else self.downsample(x))
+
+
+class Written(nn.Module):
+    """A basic block whose forward each test writes: `branch` and `shortcut` are what it may use."""
+
+    def __init__(self, channels, out, stride=1, dims=2):
+        super().__init__()
+        self.conv1, self.bn1 = conv(dims, channels, out, stride=stride), NORM[dims](out)
+        self.conv2, self.bn2 = conv(dims, out, out), NORM[dims](out)
+        self.relu = nn.ReLU(inplace=True)
+        self.project = conv(dims, channels, out, 1, stride) if stride != 1 or channels != out else nn.Identity()
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+
+    def branch(self, x):
+        return self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
+
+    def shortcut(self, x):
+        return self.project(x)
+
+
+def written(forward):
+    """The class of a block with that forward."""
+    return type("Own", (Written,), {"forward": forward})
 
 
 BLOCKS = {"basic": BasicBlock, "pre-activation": PreActivation, "inverted": Inverted, "scaled": Scaled}

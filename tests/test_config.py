@@ -10,15 +10,18 @@ from excite.errors import UsageError
 from excite.jobs.kinds import with_defaults
 from excite.jobs.scenes.sections import SceneConfig
 from excite.jobs.sections import TrainConfig
+from excite.jobs.volumes.sections import VolumeConfig
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
-TASKS = {"hc18": "heads", "heads": "heads", "hybridsn": "scene", "scene": "scene", "ultrasound_planes": "auto"}
+TASKS = {"hc18": "heads", "heads": "heads", "hybridsn": "scene", "renal_fibrosis": "volumes",
+         "scene": "scene", "ultrasound_planes": "auto"}
+KINDS = {"scene": SceneConfig, "volumes": VolumeConfig}
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
 def test_every_shipped_recipe_loads(file: Path) -> None:
     task = TASKS[file.stem]
-    assert load_config(SceneConfig if task == "scene" else TrainConfig, file).task == task  # type: ignore[type-var]
+    assert load_config(KINDS.get(task, TrainConfig), file).task == task  # type: ignore[type-var]
 
 
 def test_the_recipe_of_the_heads_paper_is_what_was_published() -> None:

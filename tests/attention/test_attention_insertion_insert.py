@@ -3,7 +3,9 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
+from excite.attention.insertion import insert as inserting
 from excite.attention.insertion.insert import insert, inserted_plan
 from excite.attention.plan import AttentionPlan
 from excite.attention.registry import ATTENTION
@@ -21,6 +23,7 @@ from insertion_toy import (
     PreActivation,
     Scaled,
     images,
+    written,
 )
 
 POSITIONS = ("standard", "pre", "post", "identity", "inner")
@@ -217,6 +220,130 @@ def test_a_network_that_cannot_have_it_is_refused(network, message):
 def test_a_second_insertion_is_refused():
     model = Network()
     insert(model, "se@1")
-    with pytest.raises(UsageError, match="Network has inserted attention already: se@1:start=open; insert one plan"):
+    with pytest.raises(UsageError, match="Network has inserted attention already: se@1:start=open; build the "
+                                         "network anew"):
         insert(model, "eca@2")
     assert inserted_plan(model) == AttentionPlan(stages=(1,), start="open")
+
+
+def add_to_branch(self, x):
+    out = self.branch(x)
+    out.add_(self.shortcut(x))
+    return functional.relu(out)
+
+
+def add_to_shortcut(self, x):
+    out = self.shortcut(x).clone()
+    out.add_(self.branch(x))
+    return torch.relu_(out)
+
+
+def add_and_activate_in_place(self, x):
+    out = self.branch(x)
+    out.add_(self.shortcut(x))
+    self.relu(out)
+    return out
+
+
+def add_and_activate_by_place(self, x):
+    out = self.branch(x)
+    out.add_(self.shortcut(x))
+    functional.relu(out, True)
+    return out
+
+
+def add_under_another_name(self, x):
+    out = kept = self.branch(x)
+    out += self.shortcut(x)
+    return kept.relu()
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("forward", [add_to_branch, add_to_shortcut, add_and_activate_in_place,
+                                     add_and_activate_by_place, add_under_another_name])
+def test_a_sum_in_place_whose_value_has_no_name_keeps_its_shortcut(forward, position):
+    base = shaken(Network(written(forward)), images())
+    model, x = copy.deepcopy(base), torch.randn(2, 8, 16, 16)
+    assert insert(model, f"se:position={position}:reduction=4").unchanged
+    assert equal_at_start(base, model, images()) and equal_in_training(base, model, images())
+    assert learns(base, copy.deepcopy(model), images(), steps=3) is True
+    block, own = awake(model).stages[0][0], base.stages[0][0]
+
+    def at(place, y):
+        return block.attention(y) if place == position else y
+
+    with torch.no_grad():
+        y = at("inner", own.bn1(own.conv1(at("pre", x.clone()))))
+        expected = torch.relu(at("standard", own.bn2(own.conv2(torch.relu(y)))) + at("identity", x))
+        if position == "post":
+            expected = torch.relu(at("post", own.branch(x) + x))
+        if position not in ("inner", "post"):  # where those two stand depends on what follows
+            assert torch.allclose(block(x.clone()), expected, atol=1e-6)
+
+
+def test_sizes_that_are_counted_up_are_numbers():
+    def forward(self, x):
+        height = before = x.shape[2]
+        height += 1
+        return (self.branch(x) + self.shortcut(x)) * (height - before)
+
+    base = shaken(Network(written(forward)), images())
+    model = copy.deepcopy(base)
+    insert(model)
+    assert equal_at_start(base, model, images())
+
+
+def count_in_place(self, x):
+    self.calls.add_(1)
+    return self.branch(x) + self.shortcut(x)
+
+
+def count_by_operator(self, x):
+    self.calls += 1
+    return self.branch(x) + self.shortcut(x)
+
+
+@pytest.mark.parametrize("forward", [count_in_place, count_by_operator])
+def test_a_counter_stays_and_goes_on_counting(forward):
+    model = Network(written(forward))
+    output(model, images())
+    insert(model)
+    twin = copy.deepcopy(model)
+    assert [int(block.calls) for stage in twin.stages for block in stage] == [1] * 6
+    output(twin, images())
+    assert [int(block.calls) for stage in twin.stages for block in stage] == [2] * 6
+
+
+def test_nothing_is_left_on_a_block_by_insertion():
+    def forward(self, x):
+        self.last = self.branch(x)
+        self.times = getattr(self, "times", 0) + 1
+        return self.last * torch.ones(1) + self.shortcut(x)
+
+    model = Network(written(forward))
+    insert(model)
+    base = Network(written(forward))
+    assert not hasattr(model.stages[0][0], "last") and not hasattr(model.stages[0][0], "times")
+    model.load_state_dict(base.state_dict(), strict=False)
+    assert equal_at_start(base, model, images())
+
+
+def test_where_one_form_fails_no_block_is_changed(monkeypatch):
+    def second_fails(block, insertion, made=[]):  # noqa: B006
+        made.append(block)
+        if len(made) == 2:
+            raise RuntimeError("no form")
+        return {}
+
+    model = Network()
+    keys, kinds = list(model.state_dict()), [type(part) for part in model.modules()]
+    monkeypatch.setattr(inserting, "formed", second_fails)
+    with pytest.raises(RuntimeError, match="no form"):
+        insert(model)
+    assert list(model.state_dict()) == keys and [type(part) for part in model.modules()] == kinds
+
+
+def test_an_unknown_position_names_the_nearest_of_those_that_fit():
+    with pytest.raises(UsageError, match="attention position must be one of standard, pre, post, identity, inner, got "
+                                         "'idendity'; did you mean 'identity'"):
+        insert(Network(), "se:position=idendity")

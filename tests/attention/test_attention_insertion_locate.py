@@ -1,10 +1,14 @@
+import logging
+import random
+
 import pytest
 import torch
 from torch import nn
+from torch.utils import checkpoint
 
 from excite.attention.insertion.locate import located
 from excite.errors import UsageError
-from insertion_toy import BLOCKS, AsksValues, BasicBlock, Inverted, Network, PreActivation, Scaled
+from insertion_toy import BLOCKS, AsksValues, BasicBlock, Inverted, Network, PreActivation, Scaled, written
 
 POSITIONS = {"standard", "pre", "post", "identity", "inner"}
 
@@ -99,6 +103,105 @@ def test_what_cannot_be_traced_is_said():
     assert not found.blocks
     assert [line.split(":")[0] for line in found.passed_over] == [
         f"stages.{stage}.{block} cannot be traced" for stage in range(3) for block in range(2)]
+
+
+def plain(self, x):
+    return self.branch(x) + self.shortcut(x)
+
+
+def inside(self, x):
+    with torch.no_grad():
+        y = self.shortcut(x)
+    return self.branch(x) + y
+
+
+def deeper(self, x):
+    def branch(y):
+        with torch.autocast("cpu", enabled=False):
+            return self.branch(y)
+
+    return branch(x) + self.shortcut(x)
+
+
+def again(self, x):
+    return checkpoint.checkpoint(self.branch, x, use_reentrant=False) + self.shortcut(x)
+
+
+class Reversed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return -gradient
+
+
+def turned(self, x):
+    return Reversed.apply(self.branch(x)) + self.shortcut(x)
+
+
+def by_chance(self, x):
+    return self.branch(x) * torch.rand(()) + self.shortcut(x)
+
+
+def by_chance_of_python(self, x):
+    return self.branch(x) + self.shortcut(x) if random.random() < 0.5 else self.shortcut(x) + self.branch(x)
+
+
+def in_part(self, x):
+    y = self.branch(x)
+    y[:, :4].add_(1)
+    return y + self.shortcut(x)
+
+
+def counted_anew(self, x):
+    self.calls = self.calls + 1
+    return plain(self, x)
+
+
+def as_a_tensor(self, x):
+    return plain(self, x) * torch.as_tensor(x.shape[1])
+
+
+LOST = "its forward computes inside {}, which would be lost"
+CONTEXT = LOST.format("a `with` statement or a decorator such as no_grad or autocast")
+
+
+@pytest.mark.parametrize(("forward", "why"), [
+    (inside, CONTEXT), (deeper, CONTEXT), (torch.no_grad()(plain), CONTEXT),
+    (torch.autocast("cpu", dtype=torch.bfloat16)(plain), CONTEXT),
+    (again, LOST.format("torch.utils.checkpoint")), (turned, LOST.format("an autograd Function's own backward")),
+    (by_chance, "its forward draws random numbers that the graph would fix"),
+    (by_chance_of_python, "its forward draws random numbers that the graph would fix"),
+    (in_part, "its forward changes a part of a value in place and uses the value later"),
+    (counted_anew, "its forward sets its buffer calls anew, which the graph would not"),
+    (as_a_tensor, "its forward computes with values or makes tensors of them, which no graph records ("),
+])
+def test_what_a_graph_would_lose_is_no_place(forward, why):
+    states = torch.get_rng_state(), random.getstate()
+    model = Network(written(plain))
+    model.stages[1][1] = written(forward)(16, 16)
+    torch.set_rng_state(states[0])
+    found = located(model)
+    assert len(found.blocks) == 5
+    assert found.passed_over[0].startswith(f"stages.1.1 cannot be traced: {why}")
+    assert torch.equal(torch.get_rng_state(), states[0]) and random.getstate() == states[1]
+
+
+def test_torch_prints_nothing_of_what_it_tries(caplog):
+    log, runs = logging.getLogger("torch._subclasses.fake_tensor"), []
+
+    class Tries(BasicBlock):
+        def forward(self, x):
+            if isinstance(x, torch.Tensor):  # run, not traced
+                runs.append(self)
+                log.error("failed while attempting to run meta")
+            return super().forward(x)
+
+    level = log.level
+    assert len(located(Network(Tries)).blocks) == len(runs) == 6
+    assert not caplog.records and log.level == level
 
 
 def test_a_network_that_looks_at_values_around_its_blocks_is_named():

@@ -69,15 +69,26 @@ def test_in_3d_with_options_of_the_network_and_a_size():
     assert found["input_size"] == [1, 16, 32, 32] and found["apart"] == 0 and len(found["places"]) == 6
 
 
+@pytest.fixture(autouse=True)
+def broken_module(tmp_path, monkeypatch):
+    """A module in the working folder that fails at import."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken_toy.py").write_text("raise RuntimeError('no operators')")
+
+
 @pytest.mark.parametrize(("arguments", "fault", "message"), [
     (["insertion_toy"], UsageError, r"named MODULE:FUNCTION, got 'insertion_toy'; for example torchvision"),
-    (["no_such_library:resnet50"], EnvironmentFault, "no_such_library cannot be imported.*pip install no_such_library"),
+    (["no_such_library:resnet50"], EnvironmentFault, "no_such_library cannot be imported.*python -c 'import no_such"),
     (["insertion_toy:Netwrk"], UsageError, "has no function 'Netwrk'.*did you mean 'Network'"),
     ([TOY, "--option", "depth=3"], UsageError, "cannot be built.*unexpected keyword argument 'depth'"),
     ([TOY, "--option", "depth"], UsageError, "--option must be NAME=VALUE"),
     (["insertion_toy:images"], UsageError, "gives a Tensor, no network"),
     ([TOY, "--size", "64"], UsageError, "--size must be CxHxW or CxDxHxW, got '64'"),
     ([TOY, "--out", "x.safetensors"], UsageError, "--out has nothing to write without --weights"),
+    ([TOY, "--weights", "none.pth"], EnvironmentFault, "there is no such weights file"),
+    ([TOY, "--weights", __file__], UsageError, r"--weights must be a .safetensors, .pth or .pt file, got test_cli"),
+    ([TOY, "--fresh", ""], UsageError, "--fresh '' means none of the network's keys"),
+    (["broken_toy:Network"], EnvironmentFault, "broken_toy cannot be imported.*RuntimeError: no operators"),
     ([TOY, "--attention", "se@7"], UsageError, "attention stages must be 0 to 2, got 7"),
 ])
 def test_mistakes_are_named(arguments, fault, message):
@@ -91,3 +102,16 @@ def test_show_need_not_be_said_and_names_the_other_verb():
         assert "excite models insert --help" in " ".join(done.stdout.split())
     assert RUNNER.invoke(build(), ["models", "resnet20", "--no-time"]).stdout == \
         RUNNER.invoke(build(), ["models", "show", "resnet20", "--no-time"]).stdout
+
+
+def test_a_network_that_gives_a_dict_is_compared_by_its_tensors(tmp_path):
+    (tmp_path / "dict_toy.py").write_text(
+        "from insertion_toy import Network\n\nclass Wrapped(Network):\n"
+        "    def forward(self, x):\n        return {'out': super().forward(x), 'name': 'x'}\n")
+    assert "outputs before and after: equal bit for bit" in excite("dict_toy:Wrapped").stdout
+
+
+def test_the_file_is_not_overwritten_by_itself(checkpoint):
+    file, _ = checkpoint
+    with pytest.raises(UsageError, match="--out would overwrite --weights"):
+        excite(TOY, "--weights", file, "--out", file)

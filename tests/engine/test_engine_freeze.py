@@ -87,3 +87,14 @@ def test_a_head_under_another_name_is_not_frozen_in_silence() -> None:
     model.heads = ("2",)  # type: ignore[assignment]
     Trunk(model).train(frozen=True)
     assert not model[0].weight.requires_grad and model[2].weight.requires_grad
+
+
+def test_statistics_without_parameters_stay_put_too_and_a_child_called_heads_is_the_head() -> None:
+    model = nn.Module()
+    model.norm, model.trunk, model.heads = nn.BatchNorm1d(2, affine=False), nn.Linear(2, 2), nn.Linear(2, 2)
+    Trunk(model).train(frozen=True)
+    assert not model.norm.training and not model.trunk.weight.requires_grad and model.heads.weight.requires_grad
+    model = Net()
+    model.heads = ("clff",)  # type: ignore[assignment]
+    with pytest.raises(UsageError, match=r"model.heads names clff, which is no child of this Net; its"):
+        Trunk(model)

@@ -1,6 +1,7 @@
 """The precision is chosen by the clock, and choosing leaves nothing behind."""
 
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from excite.engine import precision
 from excite.engine.precision import as_configured, autocast, choose
 from excite.errors import UsageError
+from excite.layers.volume import VolumeConv
 
 
 @pytest.fixture
@@ -78,3 +80,23 @@ def test_wrong_gradients_of_torch_are_not_trained_with(batch: object, monkeypatc
         as_configured("bfloat16", Narrow(), batch)  # type: ignore[arg-type]
     assert as_configured("float32", Narrow(), batch).name == "float32"  # type: ignore[arg-type]
     assert as_configured("bfloat16", Net(), batch).name == "bfloat16"  # type: ignore[arg-type]
+
+
+def test_every_image_of_the_step_is_looked_at_and_volumes_see_to_it_themselves() -> None:
+    class Some(nn.Module):
+        """A network whose later images go through a narrow map."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(2, 8, 3, stride=2, padding=1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(x[:1]).mean() + (self.conv(x[1:, :, :, :1]).mean() if len(x) > 1 else 0)
+
+    images = SimpleNamespace(images=torch.randn(3, 2, 6, 6))
+    with pytest.raises(UsageError, match="of conv are wrong on maps of 6 x 1"):
+        as_configured("bfloat16", Some(), images)  # type: ignore[arg-type]
+    volumes = SimpleNamespace(images=torch.randn(3, 2, 2, 6, 6))
+    assert as_configured("bfloat16", VolumeConv(2, 4, 3, padding=1), volumes).name == "bfloat16"  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="of 0 are wrong on maps of 2 x 6 x 6"):
+        as_configured("bfloat16", nn.Sequential(nn.Conv3d(2, 4, 3, padding=1)), volumes)  # type: ignore[arg-type]

@@ -31,6 +31,17 @@ def network():
     return model
 
 
+class Pair(torch.nn.Module):
+    """A network that gives more than its logits."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return {"logits": self.model(x)}
+
+
 def trained(table, folder, model, **changes):
     run = excite.train(small_config(table, **SETTINGS | changes), model=model, out=str(folder), images=False)
     return run, load_file(run.folder / "bundle" / "weights.safetensors")
@@ -70,8 +81,34 @@ def test_the_run_says_what_was_inserted(table, network, tmp_path):
     assert "Network, given by the caller, with inserted se@1,2:start=open" in (run.folder / "report.html").read_text()
 
 
+def test_names_start_and_stages_are_the_given_networks_own(table, network, tmp_path):
+    run, _ = trained(table, tmp_path / "run", network, **{"loop.freeze_epochs": 1})
+    page = (run.folder / "report.html").read_text(encoding="utf-8")
+    card = (run.folder / "bundle/card.md").read_text(encoding="utf-8")
+    assert "# Network on" in card and "mobilenet" not in card and "Network was trained on" in page
+    assert "given by the caller" in card and "random values" not in card
+    assert "; not used of the config: model." in page
+    assert "all 1 epochs are frozen; gates at 5 times the rate" in page
+    again = Network()
+    again.fc = torch.nn.Linear(24, 4)
+    excite.load_inserted(again, run.folder / "bundle" / "weights.safetensors")
+    assert excite.inserted_plan(again) is not None
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda model: model.half(), "must have float32 weights with values, got torch.float16"),
+    (lambda model: model.to("meta"), "got torch.float32 on meta"),
+    (lambda model: torch.nn.Sequential(model, torch.nn.Softmax(1)), "ends in a softmax, the loss takes its logits"),
+    (lambda model: "resnet18", "model must be a network, a torch.nn.Module, got str"),
+    (Pair, r"got dict \(the work is classification with 4 classes\); wrap it"),
+])
+def test_networks_that_cannot_be_trained_are_refused_before(table, network, tmp_path, change, message):
+    with pytest.raises(UsageError, match=message):
+        trained(table, tmp_path / "run", change(network))
+
+
 def test_a_head_of_other_classes_or_other_images_are_refused_before_training(table, tmp_path):
     with pytest.raises(UsageError, match=r"the given Network must make \(2, 4\) of two images, got \(2, 5\)"):
         trained(table, tmp_path / "run", Network())
-    with pytest.raises(UsageError, match=r"the given Network fails on images of 3 x 32 x 32.*preprocess.channels"):
+    with pytest.raises(UsageError, match=r"the given Network fails on 3 x 32 x 32 inputs.*preprocess.channels"):
         trained(table, tmp_path / "run", Network(channels=1))

@@ -24,7 +24,7 @@ def poisoned():
 
 
 @pytest.mark.parametrize(("size", "kernel", "stride"), [((2, 7, 7), 3, 1), ((3, 6, 6), 5, 1), ((2, 4, 4), (3, 1, 1), 1),
-                                                        ((4, 5, 1), 3, (1, 1, 2))])
+                                                        ((4, 5, 1), 3, (1, 1, 2)), ((5, 2, 7), (3, 7, 7), 1)])
 def test_a_volume_of_few_slices_has_right_gradients(size, kernel, stride):
     torch.manual_seed(0)
     padding = tuple(one // 2 for one in kernel) if isinstance(kernel, tuple) else kernel // 2
@@ -46,6 +46,12 @@ def test_a_volume_of_few_slices_has_right_gradients(size, kernel, stride):
     (nn.Conv3d(4, 4, 3, padding=2, dilation=2), (4, 7, 7), True),
     (nn.Conv3d(4, 4, (1, 3, 3), padding=(0, 1, 1)), (2, 7, 7), False),
     (nn.Conv3d(4, 4, 1), (2, 7, 7), False),
+    (nn.Conv3d(4, 4, 3, (1, 2, 2), padding=1), (7, 1, 7), True),
+    (nn.Conv3d(4, 4, (1, 3, 3), (1, 2, 1), padding=(0, 1, 1)), (7, 1, 7), True),
+    (nn.Conv3d(4, 4, (3, 7, 7), padding=(1, 3, 3)), (5, 2, 7), True),
+    (nn.Conv3d(4, 4, (3, 7, 7), padding=(1, 3, 3)), (5, 7, 7), False),
+    (nn.Conv3d(4, 4, (1, 7, 1), (1, 1, 3), padding=(0, 3, 0)), (7, 1, 3), True),
+    (nn.Conv3d(4, 4, (3, 3, 7), padding=(1, 1, 3)), (5, 7, 2), True),
     (nn.Conv2d(4, 4, 3, stride=2, padding=1), (5, 1), True),
     (nn.Conv2d(4, 4, 3, stride=2, padding=1), (1, 2), False),
     (nn.Conv2d(4, 4, 3, padding=1), (1, 1), False),

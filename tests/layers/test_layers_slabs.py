@@ -9,7 +9,7 @@ from excite.layers.conv import ConvNormAct
 from excite.layers.packed import PackedConv
 from excite.layers.shuffle import ChannelShuffle
 from excite.layers.slabs import in_slabs
-from excite.layers.volume import channels_last
+from excite.layers.volume import VolumeConv, channels_last
 
 
 def branch(*, kernel=3, stride=1, dilation=1, act=nn.ReLU6, **arguments):
@@ -100,7 +100,33 @@ def padded_by_size():
     return branch(stride=2, padding="tf_same")
 
 
-@pytest.mark.parametrize("build", [two_deep, measuring, attending, hooked, padded_by_size])
+def without_statistics():
+    made = branch()
+    made[3].norm = nn.BatchNorm3d(6, track_running_stats=False).double().eval()
+    return made
+
+
+def with_a_conv(conv, *, at=2):
+    def build():
+        made = branch()
+        made[at].conv = conv.double()
+        return made
+    return build
+
+
+even = with_a_conv(VolumeConv(12, 12, 2, 1, 1, groups=12))
+even_without_padding = with_a_conv(VolumeConv(12, 12, (2, 3, 3), 1, (0, 1, 1), groups=12))
+wrapped = with_a_conv(nn.Sequential(VolumeConv(12, 12, 3, 1, 1, groups=12)))
+reflecting = with_a_conv(VolumeConv(12, 12, 3, 1, 1, groups=12, padding_mode="reflect"))
+same = with_a_conv(VolumeConv(12, 12, 3, padding="same", groups=12))
+pointwise_with_a_stride = with_a_conv(VolumeConv(12, 6, 1, (2, 1, 1)), at=3)
+
+
+@pytest.mark.parametrize("build", [two_deep, measuring, attending, hooked, padded_by_size, without_statistics, even,
+                                   even_without_padding, wrapped, reflecting, same, pointwise_with_a_stride])
 def test_what_slabs_would_change_has_none(build, monkeypatch):
     monkeypatch.setattr(slabs, "SLAB", 1)
-    assert len(calls_of(build(), channels_last(torch.randn(1, 4, 6, 5, 6).double()))[1]) == 1
+    made, x = build(), channels_last(torch.randn(1, 4, 6, 5, 6).double())
+    y, calls = calls_of(made, x)
+    assert len(calls) == 1
+    torch.testing.assert_close(y, made(x).detach(), rtol=0, atol=1e-12)

@@ -9,7 +9,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from excite.layers import conv
 from excite.layers.conv import ConvNormAct
-from excite.layers.volume import VolumeConv, channels_last, limits
+from excite.layers.packed import packs
+from excite.layers.volume import VolumeConv, channels_last, foldable, limits
 
 LAST = torch.channels_last_3d
 #        in, out, kernel, stride, padding, dilation, groups
@@ -23,10 +24,12 @@ FORMS = {
     "padded beyond the kernel": (6, 6, 3, 1, 3, 1, 6),
     "same": (6, 6, 3, 1, "same", 1, 6),
     "pointwise": (6, 4, 1, 1, 0, 1, 1),
+    "pointwise and padded": (6, 4, 1, 1, 1, 1, 1),
     "pointwise with a stride": (6, 4, 1, 2, 0, 1, 1),
     "pointwise in groups": (6, 4, 1, 1, 0, 1, 2),
     "stem": (1, 4, 3, (1, 2, 2), 1, 1, 1),
     "stem of seven": (1, 16, 7, (1, 2, 2), 3, 1, 1),
+    "stem with holes": (1, 4, 3, 1, 2, 2, 1),
     "dense": (6, 4, 3, 1, 1, 1, 1),
     "in groups": (6, 6, 3, 1, 1, 1, 3),
     "multiplied": (3, 6, 3, 1, 1, 1, 3),
@@ -211,3 +214,60 @@ def test_only_activations_that_clamp_are_taken_along():
     watched = nn.ReLU()
     watched.register_forward_hook(lambda *_: None)
     assert limits(watched) is None
+
+
+@pytest.mark.parametrize("which", ["conv", "norm"])
+def test_hooks_of_convolution_and_norm_are_called(which):
+    made, calls = brick(4), []
+    x = channels_last(torch.randn(2, 4, 9, 9, 9))
+    with torch.no_grad():
+        assert foldable(made.conv, made.norm, x)
+        getattr(made, which).register_forward_hook(lambda *_: calls.append(which))
+        made(x)
+    assert calls == [which]
+
+
+@pytest.mark.parametrize("act", [None, nn.ReLU, nn.ReLU6])
+@pytest.mark.parametrize("broken", ["input", "weight", "statistics"])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_what_is_not_finite_leaves_a_folded_brick_as_it_leaves_its_layers(value, broken, act):
+    made, x = brick(4, act=act), channels_last(torch.randn(2, 4, 9, 9, 9))
+    where = {"input": x[0, 0, 0, 0], "weight": made.conv.weight.data[0, 0, 0, 0], "statistics": made.norm.running_mean}
+    where[broken][0] = value
+    with torch.no_grad():
+        assert foldable(made.conv, made.norm, x)
+        right = made.norm(made.conv(x))
+        assert not bool(right.isfinite().all())
+        right = right if act is None else act()(right)
+        torch.testing.assert_close(made(x), right, rtol=1e-5, atol=1e-5, equal_nan=True)
+
+
+@pytest.mark.parametrize(("size", "arguments"), [((28, 17, 5), ((5, 3, 5), (1, 1, 2), (0, 2, 0), (2, 3, 1))),
+                                                 ((6, 6, 6), ((3, 3, 5), (2, 1, 2), (2, 1, 0), (1, 2, 1)))])
+def test_one_channel_and_unequal_dilations_leave_nothing_unwritten(size, arguments):
+    torch.manual_seed(0)
+    made = ConvNormAct(1, 1, dims=3, act=None).eval()
+    made.conv = VolumeConv(1, 1, *arguments)
+    assert not packs(made.conv, None) and packs(VolumeConv(1, 1, 3, dilation=2), None)
+    usual = torch.randn(2, 1, *size)
+    right = torch.nn.functional.conv3d(usual.double(), made.conv.weight.double(), made.conv.bias.double(),
+                                       *arguments[1:]).float()
+    for layer, grad in ((made.conv, True), (made.conv, False), (made, False)):
+        for count in (2**8, 2**10, 2**12, 2**14):
+            freed = [torch.full((count,), torch.nan) for _ in range(4)]
+            del freed
+        with torch.set_grad_enabled(grad):
+            torch.testing.assert_close(layer(channels_last(usual)), right, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("form", ["depthwise", "strided", "pointwise", "stem"])
+def test_the_transforms_of_torch_func_take_it_as_a_plain_convolution(form):
+    ours, plain = pair(form)
+    x = channels_last(torch.randn(2, FORMS[form][0], 6, 8, 8))
+
+    def total(layer):
+        return lambda given: layer(given).square().sum()
+
+    for transform in (torch.func.grad, lambda f: lambda given: torch.func.jvp(f, (given,), (given,))[1],
+                      lambda f: lambda given: torch.func.vmap(f)(given.unsqueeze(1))):
+        torch.testing.assert_close(transform(total(ours))(x), transform(total(plain))(x), rtol=1e-4, atol=1e-4)

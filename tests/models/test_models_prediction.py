@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations, prune, weight_norm
 
 from excite.attention.plan import AttentionPlan
 from excite.errors import UsageError
@@ -151,3 +152,143 @@ def test_folding_is_exact_in_double() -> None:
         expected = model(images)
         assert fold(model) == 20
         torch.testing.assert_close(model(images), expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("name", "arguments", "size"), [
+    ("mobilenet_v2", {}, (3, 64, 64)), ("resnet18", {}, (3, 64, 64)), ("mobilenet_v3_small", {}, (3, 64, 64)),
+    ("mobilenet_v2_se", {"dims": 3, "in_channels": 1}, (1, 8, 16, 16))])
+def test_a_sample_that_is_not_finite_has_no_finite_output(name: str, arguments: dict[str, int], size: tuple[int, ...],
+                                                          precision: prediction.Precision, value: float) -> None:
+    model, images = shaken(create_model(name, num_classes=5, **arguments)), torch.randn(3, *size)
+    found = for_prediction(model, images, precision=precision)
+    expected = found(images)
+    assert bool(expected.isfinite().all())
+    images[1].view(-1)[7] = value
+    broken = found(images)
+    assert bool(broken[1].isnan().all())
+    torch.testing.assert_close(broken[::2], expected[::2], rtol=1e-3, atol=1e-4)
+
+
+@packed
+def test_weights_that_are_not_finite_show() -> None:
+    model, images = shaken(create_model("mobilenet_v2", num_classes=5)), torch.randn(2, 3, 64, 64)
+    conv = next(part.conv for part in model.modules() if isinstance(part, ConvNormAct))
+    assert isinstance(conv, nn.Conv2d)
+    conv.weight.data[0] = torch.nan
+    with pytest.raises(UsageError, match="the network's outputs for these images are not finite"):
+        for_prediction(model, images)
+    twin = prediction._formed(model, images, "float32", reason="")
+    assert twin.form.packed == 0 and twin.form.folded == 52 and bool(twin(images).isnan().all())
+
+
+class Doubled(nn.Conv2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+def hooked_brick(brick: ConvNormAct) -> None:
+    brick.register_forward_hook(lambda _, given, y: y + 1)
+
+
+def hooked_conv(brick: ConvNormAct) -> None:
+    brick.conv.register_forward_hook(lambda _, given, y: y + 1)
+
+
+def hooked_norm(brick: ConvNormAct) -> None:
+    brick.norm.register_forward_pre_hook(lambda _, given: (given[0] + 1,))
+
+
+def hooked_act(brick: ConvNormAct) -> None:
+    brick.act.register_forward_hook(lambda _, given, y: y + 1)
+
+
+def other_conv(brick: ConvNormAct) -> None:
+    old = brick.conv
+    assert isinstance(old, nn.Conv2d)
+    brick.conv = Doubled(old.in_channels, old.out_channels, 3, old.stride, 1, bias=False)
+
+
+def wrapped_conv(brick: ConvNormAct) -> None:
+    brick.conv = nn.Sequential(brick.conv, nn.Dropout())
+
+
+def pruned(brick: ConvNormAct) -> None:
+    prune.l1_unstructured(brick.conv, "weight", 0.5)  # type: ignore[no-untyped-call]
+
+
+def old_weight_norm(brick: ConvNormAct) -> None:
+    weight_norm(brick.conv)
+
+
+def parametrized(brick: ConvNormAct) -> None:
+    parametrizations.weight_norm(brick.conv)
+    brick.conv.parametrizations.weight.original0.data.mul_(2)
+
+
+def without_statistics(brick: ConvNormAct) -> None:
+    brick.norm = nn.BatchNorm2d(64, track_running_stats=False)
+
+
+@pytest.mark.parametrize("change", [hooked_brick, hooked_conv, hooked_norm, hooked_act, other_conv, wrapped_conv,
+                                    pruned, parametrized, without_statistics,
+                                    pytest.param(old_weight_norm, marks=pytest.mark.filterwarnings("ignore"))])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_brick_that_is_not_plain_stays_as_it_is(change: Callable[[ConvNormAct], None],
+                                                  precision: prediction.Precision) -> None:
+    model, images = shaken(create_model("resnet18", num_classes=5)), torch.rand(2, 3, 64, 64)
+    change(next(part for name, part in model.named_modules()
+                if isinstance(part, ConvNormAct) and name.endswith("0.0.branch.0")))
+    expected = model.eval()(images).detach()  # with gradients: what hooks compute has a history then
+    found = for_prediction(model, images, precision=precision)
+    near = 0.05 if precision == "bfloat16" else 1e-5
+    torch.testing.assert_close(found(images), expected, rtol=0, atol=near * float(expected.abs().max()))
+    assert found.form.folded == 19 and found.form.packed <= 19
+
+
+def test_a_layer_without_bfloat16_keeps_the_network_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Without(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            if x.dtype == torch.bfloat16:
+                raise RuntimeError('"avg_pool3d_out_frame" not implemented for \'BFloat16\'')
+            return x
+
+    monkeypatch.setattr(prediction, "has_bfloat16", lambda device: True)
+    model, images = nn.Sequential(Without(), nn.Flatten()), torch.rand(1, 3, 8, 8)
+    found = for_prediction(model, images)
+    assert found.form.precision == "float32"
+    assert found.form.reason == "a layer has no bfloat16 here: \"avg_pool3d_out_frame\" not implemented for 'BFloat16'"
+    torch.testing.assert_close(found(images), images.flatten(1))
+    with pytest.raises(UsageError, match="the network cannot compute in bfloat16"):
+        for_prediction(model, images, precision="bfloat16")
+
+
+@pytest.mark.slow
+def test_bn_inception_of_volumes_has_a_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prediction, "has_bfloat16", lambda device: True)
+    model = shaken(create_model("bn_inception", num_classes=2, dims=3, in_channels=1))
+    assert for_prediction(model, torch.rand(1, 1, 16, 32, 32)).form.precision in ("float32", "bfloat16")
+
+
+@pytest.mark.parametrize("size", [0.01, 1.0, 100.0])
+def test_the_tolerance_is_a_share_of_the_largest_output(size: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prediction, "_milliseconds", lambda work: work().mean())  # nonsense that does for both
+    images = torch.tensor([[size, -2 * size]])
+
+    def measured(tolerance: float) -> tuple[str, str]:
+        return prediction._measured(lambda x: x, lambda x: x * 1.02, images, tolerance)  # type: ignore[arg-type]
+
+    name, reason = measured(0.015)
+    assert name == "float32" and reason == "bfloat16 is off by 2.0e-02 of the largest output, 0.015 at most is allowed"
+    assert "outputs 2.0e-02 apart" in measured(0.025)[1]
+
+
+def test_no_hook_stays_and_no_parameter_asks_for_gradients() -> None:
+    model = shaken(create_model("resnet18", num_classes=5))
+    model.spare = ConvNormAct(3, 3)  # in no pass, so it is not packed
+    found = for_prediction(model, torch.rand(1, 3, 64, 64), precision="float32")
+    assert "network.spare" in dict(found.named_modules())
+    assert not any(part._forward_pre_hooks for part in found.modules())
+    assert list(found.parameters()) and not any(value.requires_grad for value in found.parameters())
+    assert all(value.requires_grad for value in model.parameters())

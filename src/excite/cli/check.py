@@ -17,7 +17,7 @@ SHOWN = 10  # faults of a kind
 
 
 def check(
-    table: Annotated[Path, typer.Argument(help="CSV table or folder of images.")],
+    table: Annotated[Path, typer.Argument(help="CSV table or folder of images, or a table of volumes.")],
     write_clean: Annotated[Path | None, typer.Option(help="Write the table without what must go.")] = None,
     root: Root = None,
     image_col: ImageCol = None,
@@ -29,7 +29,7 @@ def check(
     existing_only: ExistingOnly = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Find all faults of a table of images in one pass: files, labels, masks, duplicates, leaks.
+    """Find all faults of a table of images or volumes in one pass: files, labels, masks, duplicates, leaks.
 
     The exit code is 3 where training would be wrong, 0 where there are warnings at most or --write-clean dropped what
     was wrong.
@@ -40,6 +40,16 @@ def check(
       excite check busi/ --write-clean clean.csv
       excite check FETAL_PLANES_DB_data.csv --label-col Plane --patient-col Patient_num --json
     """
+    from excite.data.volumes.volume_table import is_volume_table
+
+    if is_volume_table(table):
+        from excite.cli.scenes import refuse
+        from excite.cli.volumes import check_table
+
+        refuse({"--write-clean": write_clean, "--root": root, "--layout": layout, "--image-col": image_col,
+                "--group-col": group_col, "--patient-from": patient_from, "--existing-only": existing_only}, "images")
+        check_table(table, label_col=label_col, patient_col=patient_col, json=json)
+        return
     from excite.data.check import check as check_data
     from excite.data.sections import DataSection
     from excite.progress import spoken

@@ -51,18 +51,20 @@ def insert(
         return
     for line in _inserted(done):
         typer.echo(line)
-    name = out or "FILE"
-    say(f"next, in Python: excite.load_inserted(model, {str(name)!r}); excite.train(config, model=model)")
+    load = f"excite.load_inserted(model, {str(out)!r})" if out else f"excite.insert_attention(model, {attention!r})"
+    images = len(done.report.input_size) == 3
+    say(f"next, in Python: {load}" + ("; excite.train(config, model=model)" if images else ""))
 
 
 def _inserted(done: "Insertion") -> list[str]:
     """Return the lines on an insertion and on the weights."""
-    told = {None: "the output is no tensor and was not compared", 0.0: "outputs before and after: equal bit for bit"}
-    lines = [done.report.text(), told.get(done.apart, f"outputs before and after: up to {done.apart:.2g} apart")]
+    told = "the output is no tensor and was not compared" if done.apart is None else "outputs before and after: " + (
+        f"up to {done.apart:.2g} apart" if done.apart else "equal bit for bit")
+    lines = [done.report.text(), told]
     if done.keys:
         lines.append(f"weights: {done.keys} keys loaded" + (f", {len(done.fresh)} left fresh" if done.fresh else ""))
     else:
-        lines.append("weights: random, because no --weights were named")
+        lines.append("weights: as the function makes them, at random unless its options say otherwise")
     return lines + ([f"written: {done.out}"] if done.out else [])
 
 

@@ -57,7 +57,7 @@ def predict(
       excite predict runs/kidneys t1=a/t1.nii.gz adc=a/adc.nii.gz
     """
     from excite.cli.predicted import line_of, spacing_of
-    from excite.cli.scenes import predict_scenes, refuse, task_of
+    from excite.cli.scenes import predict_scenes, quoted, refuse, task_of
     from excite.cli.talk import emit, say
     from excite.cli.volumes import predict_volumes
     from excite.data.sections import DataSection
@@ -123,5 +123,5 @@ def predict(
         if file is not None:
             say(f"written: {file}")
     if used:
-        say(f"next: excite evaluate {bundle} --data TABLE  (a table with labels or masks: how good is it here?)")
+        say(f"next: excite evaluate {quoted(bundle)} --data TABLE  (with labels or masks: how good is it here?)")
     done.raise_failures(causes=json or not used)

@@ -44,7 +44,7 @@ def planes(
                             progress=spoken())
     with table.open(encoding="utf-8") as file:
         count = sum(1 for _ in file) - 1
-    say(f"{count} simulated pictures of {patients} patients: {table}\nnext: excite check {table}")
+    say(f"{count} simulated pictures of {patients} patients: {table}\nnext: excite check {quote(str(table))}")
     if json:
         emit({"table": str(table), "truth": str(out / "truth.csv"), "images": count, "patients": patients,
               "simulated": True})
@@ -77,7 +77,7 @@ def heads(
     table = simulate_heads(out, patients=patients, images=images, size=(height, width), seed=seed, progress=spoken())
     with table.open(encoding="utf-8") as file:
         count = sum(1 for _ in file) - 1
-    say(f"{count} simulated heads of {patients} examinations: {table}\nnext: excite check {table}")
+    say(f"{count} simulated heads of {patients} examinations: {table}\nnext: excite check {quote(str(table))}")
     if json:
         emit({"table": str(table), "truth": str(out / "truth.csv"), "images": count, "patients": patients,
               "simulated": True})

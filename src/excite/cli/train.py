@@ -80,7 +80,7 @@ def train(
       excite train tissue/table.csv --out runs/tissue
       excite train kidneys/table.csv --classes none,mild,severe --folds 5
     """
-    from excite.cli.scenes import is_for_scenes, refuse, train_on_scene
+    from excite.cli.scenes import is_for_scenes, quoted, refuse, train_on_scene
     from excite.cli.talk import emit, say
     from excite.cli.volumes import is_for_volumes, train_on_volumes
     from excite.config import load_config
@@ -140,7 +140,7 @@ def train(
     else:
         typer.echo(run.text())
     overlays = "" if chosen.task == "classification" or run.manifest.classes else " --overlays PICTURES"
-    say(f"next: excite predict {run.folder / 'bundle'} IMAGE_OR_FOLDER{overlays}")
+    say(f"next: excite predict {quoted(run.folder / 'bundle')} IMAGE_OR_FOLDER{overlays}")
 
 
 def _attention(text: str | None) -> dict[str, object]:

@@ -21,6 +21,29 @@ def is_for_volumes(table: Path | None, config: Path | None) -> bool:
     return table is not None and is_volume_table(table)
 
 
+def check_table(table: Path, *, label_col: str | None, patient_col: str | None, json: bool) -> None:
+    """Tell all that is wrong or doubtful with a table of volumes; the exit code is 3 where it stops a training."""
+    from excite.cli.talk import emit, say
+    from excite.data.volumes.check import check_volumes
+    from excite.data.volumes.sections import VolumesSection
+    from excite.progress import spoken
+
+    found = check_volumes(VolumesSection(table=table, label_col=label_col, patient_col=patient_col), progress=spoken())
+    for note in found.notes:
+        say(f"note: {note}")
+    for fault in found.faults:
+        say(f"{fault.severity} {fault.kind}: row {fault.row}: {fault.message}")
+    counts = found.counts
+    say(f"{counts['rows']} rows of {counts['patients']} patients; "
+        + ", ".join(f"{name} {count}" for name, count in (counts["maps"] | counts["classes"]).items()))
+    say(f"{len(found.errors)} errors, {len(found.faults) - len(found.errors)} warnings")
+    if json:
+        emit(found.to_json())
+    if found.errors:
+        raise typer.Exit(3)
+    say(f"next: excite train {shlex.quote(str(table))}")
+
+
 def train_on_volumes(config: Path | None, values: Mapping[str, object], settings: Iterable[str], *, out: Path | None,
                      json: bool) -> None:
     """Train on a table of volumes and tell what came of it."""

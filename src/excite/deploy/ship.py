@@ -15,6 +15,7 @@ from excite.deploy.export import export
 from excite.deploy.parity import Parity, parity, same_input
 from excite.deploy.parity_maps import MapParity, map_parity
 from excite.deploy.runtime import Predictor
+from excite.models.inserted_weights import header_of
 from excite.outcome.maps import Place
 from excite.progress import Progress, silent
 
@@ -47,7 +48,7 @@ def export_bundle(model: nn.Module, folder: Path, *, info: BundleInfo, images: N
         maps = {"maps": True} if info.of_masks else {}
         export(model, scratch / ONNX, size=size, channels=int(images.shape[1]), **maps)
         save_file({key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()},
-                  scratch / WEIGHTS)
+                  scratch / WEIGHTS, header_of(model))
         places: list[Place] | None = None
         if files is not None:
             write_bundle(scratch / "bundle", info, weights=scratch / WEIGHTS, onnx=scratch / ONNX)

@@ -96,6 +96,6 @@ def _report(run: RunFolder, prepared: Prepared, fitted: Fit, evaluation: Evaluat
 
 def _lead(prepared: Prepared, evaluation: Evaluation) -> str:
     one = evaluation.metrics["balanced_accuracy"]
-    return (f"{prepared.config.model.name} was trained on {len(prepared.split.train)} images to tell "
+    return (f"{prepared.network} was trained on {len(prepared.split.train)} images to tell "
             f"{', '.join(prepared.classes)} apart. On {evaluation.n} test images it has never seen, its balanced "
             f"accuracy is {one.text()} (95 % interval over {evaluation.n_units} units: {evaluation.unit_kind}).")

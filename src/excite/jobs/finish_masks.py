@@ -63,7 +63,7 @@ def calibrate(run: RunFolder, prepared: Prepared, *, progress: Progress) -> tupl
 
 def _lead(prepared: Prepared, evaluation: MaskEvaluation) -> str:
     """Return what was trained and how good it is, in two sentences."""
-    name, metrics = prepared.config.model.name, evaluation.metrics
+    name, metrics = prepared.network, evaluation.metrics
     begin = (f"{name} was trained on {len(prepared.split.train)} images to find the {prepared.classes[0]}. On "
              f"{evaluation.n} test images it has never seen, ")
     end = f" (95 % intervals over {evaluation.n_units} units: {evaluation.unit_kind})."

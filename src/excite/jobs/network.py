@@ -1,6 +1,7 @@
 """The network of a config: named, checked before anything is read, built, and filled with its weights."""
 
 import warnings
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -94,21 +95,30 @@ def check_given(model: nn.Module, kind: Kind, classes: int, shape: tuple[int, ..
     Raises:
         UsageError: it does not take the images, or its outputs have another shape than the task needs.
     """
-    mode, where = model.training, next(model.parameters(), torch.empty(0))
-    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"model must be a network, a torch.nn.Module, got {type(model).__name__}",
+                         fix="names of excite's networks go into config.model.name")
+    if wrong := sorted({str(one.dtype) for one in model.parameters() if one.dtype != torch.float32 or one.is_meta}):
+        raise UsageError(f"the given {type(model).__name__} must have float32 weights with values, got "
+                         f"{', '.join(wrong)}{' on meta' if any(one.is_meta for one in model.parameters()) else ''}",
+                         fix="model.float(); bfloat16 is for loop.precision")
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
         try:
-            found = model.eval()(torch.zeros(2, *shape, device=where.device, dtype=where.dtype))
+            found = deepcopy(model).eval()(torch.randn(2, *shape))
         except Exception as fault:  # of any kind: it is the caller's own code
-            raise UsageError(f"the given {type(model).__name__} fails on images of {' x '.join(map(str, shape))}",
+            raise UsageError(f"the given {type(model).__name__} fails on {' x '.join(map(str, shape))} inputs",
                              why=f"{type(fault).__name__}: {fault}",
                              fix="preprocess.channels and preprocess.size say what it gets") from fault
-        finally:
-            model.train(mode)
     expected = (2, classes, *shape[1:]) if of_masks(kind) else (2, classes)
     if not isinstance(found, torch.Tensor) or found.shape != expected:
         got = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
         raise UsageError(f"the given {type(model).__name__} must make {expected} of two images, got {got}",
-                         why=f"the work is {kind} with {classes} classes", fix="give it a head of that size")
+                         why=f"the work is {kind} with {classes} classes",
+                         fix="give it a head of that size" if isinstance(found, torch.Tensor) else
+                         "wrap it in a module that returns its logits alone")
+    if not of_masks(kind) and bool((found >= 0).all()) and bool((found.sum(1) - 1).abs().max() < 1e-4):
+        raise UsageError(f"the given {type(model).__name__} ends in a softmax, the loss takes its logits",
+                         fix="leave the softmax out")
     plan = inserted_plan(model)
     return f"{type(model).__name__}, given by the caller" + (f", with inserted {plan.text()}" if plan else "")
 

@@ -24,6 +24,7 @@ from excite.errors import DataError, UsageError
 from excite.jobs.kinds import Kind, heads_or_regions, kind_of, of_masks, with_defaults
 from excite.jobs.network import build_model, check_given, check_network, licence, normalisation, weights_file
 from excite.jobs.sections import TrainConfig
+from excite.jobs.stages import stages_told
 from excite.progress import Progress, silent
 from excite.tasks.classification import ClassificationTask
 from excite.tasks.segmentation import SegmentationTask, loss_of
@@ -52,6 +53,18 @@ class Prepared:
     licence: str | None  # of the weights that the network starts from
     task: ClassificationTask | SegmentationTask
     reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def network(self) -> str:
+        """Return what to call the network: its name, or that of the class of one's own."""
+        return self.config.model.name if self.model_record else type(self.model).__name__
+
+    @property
+    def start(self) -> str:
+        """Return what the network's weights were at first, in words."""
+        if self.weights is not None:
+            return self.weights.text()
+        return "random values" if self.model_record else "given by the caller, who alone knows them"
 
     @property
     def kind(self) -> Kind:
@@ -133,6 +146,8 @@ def prepare(config: TrainConfig, *, model: nn.Module | None = None, progress: Pr
     else:
         shape = (section.channels, preprocess.height, preprocess.width)
         reason = check_given(model, kind, 1 if of_masks(kind) else len(classes), shape)
+        if used := config.model.model_fields_set:
+            reason += f"; not used of the config: model.{', model.'.join(sorted(used))}"
     counts = class_counts(labels, split.train, len(classes)) if labels else []
     reasons = {
         "table": "; ".join(manifest.notes) or "as it is",
@@ -142,6 +157,8 @@ def prepare(config: TrainConfig, *, model: nn.Module | None = None, progress: Pr
         "split": f"{_sizes(split)} images by {split.unit_kind}; {'; '.join(split.notes) or 'no remarks'}",
         "imbalance": _imbalance_told(config, classes, counts) if labels else _areas_told(targets, split),
     }
+    if staged := stages_told(config, model):
+        reasons["stages"] = staged
     if few := _few_told(kind, split):
         reasons["few"] = few
     if apart := turned_apart(manifest.rows, manifest.root) if truths else []:

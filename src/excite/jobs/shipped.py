@@ -27,16 +27,15 @@ def export_run(run: RunFolder, prepared: Prepared, fitted: Fit, cost: Cost, *, s
     config, split = prepared.config, prepared.split
     step = max(1, len(split.val) // config.predict.parity_images)
     some = split.val[::step][: config.predict.parity_images]
-    loaded = prepared.weights
     info = BundleInfo(
-        name=f"{config.model.name} on {prepared.manifest.source.stem}", classes=prepared.classes,
+        name=f"{prepared.network} on {prepared.manifest.source.stem}", classes=prepared.classes,
         task=prepared.kind, model=prepared.model_record, preprocess=prepared.preprocess.to_json(),
         views=config.predict.views, created=datetime.now(UTC).isoformat(timespec="seconds"),
         provenance={
             "data": {"simulated": "not stated" if simulated is None else simulated,
                      **{f"{part} images": len(rows) for part, rows in split.parts.items()},
                      **_spacings(prepared), "kept together": split.unit_kind, "remarks": "; ".join(split.notes)},
-            "weights": {"start": loaded.text() if loaded else "random values", "licence": prepared.licence},
+            "weights": {"start": prepared.start, "licence": prepared.licence},
             **({"outlines": config.data.outlines} if prepared.targets else {}),  # how the truth of masks is read
             "seed": config.seed, "best_epoch": fitted.best_epoch, "parameters": cost.parameters, "macs": cost.macs,
             "versions": versions(),
@@ -75,12 +74,12 @@ def told(run: RunFolder, prepared: Prepared, fitted: Fit, info: BundleInfo) -> d
     """Return what a report says of a run, of any kind of work."""
     config, split, manifest = prepared.config, prepared.split, prepared.manifest
     return {
-        "title": f"{config.model.name} on {manifest.source.stem}", "unit_kind": split.unit_kind,
+        "title": f"{prepared.network} on {manifest.source.stem}", "unit_kind": split.unit_kind,
         "units": {part: len({split.units[row] for row in rows}) for part, rows in split.parts.items()},
         "recipe": dump_yaml(config), "split_notes": (*split.notes, *manifest.notes),
         "leaks": [vars(fault) for fault in prepared.leaks], "reasons": prepared.reasons,
         "curves": {config.schedule.name: fitted.history},
-        "weights": prepared.weights.text() if prepared.weights else "random values",
+        "weights": prepared.start,
         "environment": run.read_json(files.ENVIRONMENT), "parity": info.parity,
         "limits": limits(config.augment.enabled), "created": info.created}
 

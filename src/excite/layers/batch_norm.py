@@ -9,17 +9,18 @@ from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
-from excite.layers.volume import at_work, hooked
+from excite.layers.volume import NO_LIMITS, at_work, hooked
 
 CHUNK = 2**20  # bytes worked on at once, so that they stay in the cache; of smaller maps torch's sums are exact enough
 
 
 def normalises(norm: nn.Module, x: Tensor) -> TypeGuard[nn.BatchNorm3d]:
     """Return whether `normalised` is for this: a training step on large volumes whose channels come last in memory."""
-    return (isinstance(norm, nn.BatchNorm3d) and norm.training and norm.affine and at_work(x) and x.stride(1) == 1
-            and x.nbytes > CHUNK and x.dtype == norm.weight.dtype and torch.is_grad_enabled() and not hooked(norm))
+    return (type(norm) is nn.BatchNorm3d and norm.training and norm.affine and at_work(x) and x.stride(1) == 1
+            and x.nbytes > CHUNK and x.dtype == norm.weight.dtype and x.dtype in (torch.float32, torch.float64)
+            and torch.is_grad_enabled() and not hooked(norm))
 
 
 def normalised(norm: nn.BatchNorm3d, x: Tensor, low: float, high: float) -> Tensor:
@@ -42,30 +43,39 @@ class _Normalise(torch.autograd.Function):
         mean, variance = _moments(_chunks(x))
         inverse, y = torch.rsqrt(variance + eps), torch.empty_like(x)
         scale = weight * inverse
-        level = bias - mean * scale
         for part, made in zip(_chunks(x), _chunks(y), strict=True):
-            torch.addcmul(level, part, scale, out=made).clamp_(low, high)
-        context.save_for_backward(x, y, scale, mean, inverse)
-        context.limits = low, high
+            torch.addcmul(bias, torch.sub(part, mean, out=made), scale, out=made).clamp_(low, high)
+        context.save_for_backward(x, None if (low, high) == NO_LIMITS else y, weight, mean, inverse)
+        context.limits, context.eps = (low, high), eps
         context.mark_non_differentiable(mean, variance)
         return y, mean, variance
 
     @staticmethod
-    @once_differentiable
     def backward(context: Any, gradient: Tensor, *others: Tensor) -> tuple[Tensor | None, ...]:
-        x, y, scale, mean, inverse = context.saved_tensors
+        x, y, weight, mean, inverse = context.saved_tensors
+        if torch.is_grad_enabled():
+            return _differentiable(context, gradient, x, y, weight)
         gradient, found = gradient.contiguous(memory_format=torch.channels_last_3d), torch.empty_like(x)
-        of_bias, of_scale = torch.zeros_like(mean), torch.zeros_like(mean)
-        for part, made, given, of_part in zip(*map(_chunks, (x, y, gradient, found)), strict=True):
+        of_bias, of_scale, scale = torch.zeros_like(mean), torch.zeros_like(mean), weight * inverse
+        for part, made, given, of_part in zip(*map(_chunks, (x, x if y is None else y, gradient, found)), strict=True):
             torch.ops.aten.hardtanh_backward.grad_input(given, made, *context.limits, grad_input=of_part)
             of_bias += of_part.sum(0)
             of_scale += (of_part * (part - mean)).sum(0)
         count = x.numel() // len(mean)
-        slope = -scale * of_scale * inverse.square() / count
-        level = -scale * of_bias / count - slope * mean
+        slope, level = -scale * of_scale * inverse.square() / count, -scale * of_bias / count
         for part, of_part in zip(_chunks(x), _chunks(found), strict=True):
-            torch.addcmul(torch.addcmul(level, part, slope), of_part, scale, out=of_part)
+            torch.addcmul(torch.addcmul(level, part - mean, slope), of_part, scale, out=of_part)
         return found, of_scale * inverse, of_bias, None, None, None
+
+
+def _differentiable(context: Any, gradient: Tensor, x: Tensor, y: Tensor | None,
+                    weight: Tensor) -> tuple[Tensor | None, ...]:
+    """Return the gradients as torch's own operations, for gradients of gradients."""
+    given: Tensor = gradient if y is None else torch.ops.aten.hardtanh_backward(gradient, y.detach(), *context.limits)
+    asked = [one if needed else None for one, needed in zip((x, weight), context.needs_input_grad, strict=False)]
+    plain = functional.batch_norm(x, None, None, weight, None, True, 0.0, context.eps)
+    found = iter(torch.autograd.grad(plain, [one for one in asked if one is not None], given, create_graph=True))
+    return *(None if one is None else next(found) for one in asked), given.sum((0, 2, 3, 4)), None, None, None
 
 
 def _moments(parts: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:

@@ -20,18 +20,23 @@ Steps = tuple[int, int, int]  # along depth, height, width
 CHUNK = 8 * 2**20  # bytes worked on at once, so that they stay in the cache
 
 
+def transformed() -> bool:
+    """Return whether torch.func transforms what is computed now: it takes no autograd functions as they are here."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
 class Depthwise(nn.Conv2d):
     """A Conv2d with as many groups as channels, an odd kernel, and padding that keeps sizes at stride 1.
 
     Forward it is nn.Conv2d in every respect; backward under bf16 autocast on a CPU it computes the same gradients by
-    another way.
+    another way, and refuses gradients of them.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution."""
         if torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad) and x.device.type == "cpu" \
                 and x.ndim == 4 and torch.is_autocast_enabled("cpu") \
-                and torch.get_autocast_dtype("cpu") is torch.bfloat16:
+                and torch.get_autocast_dtype("cpu") is torch.bfloat16 and not transformed():
             y: Tensor = _Gradients.apply(x.bfloat16(), self.weight.bfloat16(),  # type: ignore[no-untyped-call]
                                          self.stride, self.padding)
             return y if self.bias is None else y + self.bias.bfloat16().view(1, -1, 1, 1)

@@ -13,7 +13,8 @@ _ACTS: dict[type[nn.Module] | None, tuple[str, list[float]]] = {
 class PackedConv(nn.Module):
     """What a convolution and the activation after it compute, for prediction.
 
-    PyTorch's compiler makes the same calls of oneDNN; made directly they need no compiler.
+    PyTorch's compiler makes the same calls of oneDNN; made directly they need no compiler. ReLU, ReLU6 and Hardsigmoid
+    are oneDNN's: NaN leaves them as 0 or 1, so whoever uses this looks for NaN himself.
 
     Args:
         conv: With zeros for padding.
@@ -29,7 +30,7 @@ class PackedConv(nn.Module):
         assert isinstance(conv, nn.Conv2d | nn.Conv3d)  # `packs` says so
         self.name, self.numbers = _ACTS[None if act is None else type(act)]
         self.in_channels, self.out_channels, self.kernel_size = conv.in_channels, conv.out_channels, conv.kernel_size
-        self.stride, self.padding = conv.stride, conv.padding
+        self.stride, self.padding, self.dilation = conv.stride, conv.padding, conv.dilation
         self.bias = conv.bias
         self.how: Any = (conv.padding, conv.stride, conv.dilation, conv.groups)
         self.weight = torch.ops.mkldnn._reorder_convolution_weight(conv.weight.detach(), *self.how, list(size))
@@ -49,4 +50,9 @@ def packs(conv: nn.Module, act: nn.Module | None) -> bool:
         return False
     return (conv.weight.device.type == "cpu" and conv.weight.dtype in (torch.float32, torch.bfloat16)
             and conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
-            and (None if act is None else type(act)) in _ACTS)
+            and (None if act is None else type(act)) in _ACTS and not lopsided(conv))
+
+
+def lopsided(conv: nn.Conv2d | nn.Conv3d) -> bool:
+    """Return whether oneDNN leaves memory unwritten, or writes beyond it, where strides say that channels come last."""
+    return conv.in_channels == 1 and len(set(conv.dilation)) > 1

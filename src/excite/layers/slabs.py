@@ -21,11 +21,12 @@ SLAB = 8 * 2**20  # bytes of the widest map of a slab
 def in_slabs(layers: nn.Module, x: Tensor) -> Tensor:
     """Return layers(x); of a large volume slab by slab, where no gradient is asked for and slabs give the same.
 
-    They do where one convolution alone looks along the depth, and nothing measures over space or waits for calls.
+    They do where one convolution alone looks along the depth, as far up as down, and nothing measures over space or
+    waits for calls.
     """
     convs = _convs(layers) if at_work(x) and x.stride(1) == 1 and not torch.is_grad_enabled() else []
-    deep = [conv for conv in convs if max(conv.kernel_size) > 1]
-    if len(deep) == 1:
+    deep = [conv for conv in convs if _deep(conv)]
+    if len(deep) == 1 and 2 * int(deep[0].padding[0]) == deep[0].dilation[0] * (deep[0].kernel_size[0] - 1):
         stride, pad = deep[0].stride[0], int(deep[0].padding[0])
         wide = max(max(conv.in_channels, conv.out_channels) for conv in convs)
         step = max(1, SLAB // max(1, wide * x[:1, 0, :1].nbytes * stride))
@@ -50,6 +51,11 @@ def _slab_by_slab(layers: nn.Module, x: Tensor, step: int, stride: int, pad: int
     return cast(Tensor, found)
 
 
+def _deep(conv: VolumeConv | PackedConv) -> bool:
+    """Return whether a plane of the output is made of other planes than the same of the input."""
+    return conv.kernel_size[0] > 1 or conv.stride[0] > 1 or conv.padding[0] != 0
+
+
 def _convs(layers: nn.Module) -> list[VolumeConv | PackedConv]:
     """Return the convolutions of `layers`; none where slabs would change what is computed, or what hooks see."""
     if type(layers) is not nn.Sequential or hooked(layers):
@@ -58,9 +64,14 @@ def _convs(layers: nn.Module) -> list[VolumeConv | PackedConv]:
     for layer in layers:
         if isinstance(layer, PackedConv):
             found.append(layer)
-        elif isinstance(layer, ConvNormAct) and not hasattr(layer, "pad") and isinstance(layer.norm, nn.BatchNorm3d) \
-                and not layer.norm.training:
+        elif isinstance(layer, ConvNormAct) and not hasattr(layer, "pad") and _alike(layer.conv, layer.norm):
             found.append(cast(VolumeConv, layer.conv))
         elif not isinstance(layer, ChannelShuffle):
             return []
     return found
+
+
+def _alike(conv: nn.Module, norm: nn.Module) -> bool:
+    """Return whether both do the same wherever a slab ends: they pad by zeros, and measure nothing."""
+    return (type(conv) is VolumeConv and conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
+            and type(norm) is nn.BatchNorm3d and not norm.training and norm.running_mean is not None)

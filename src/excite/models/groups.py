@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
+from excite.attention.insertion.form import GatedBlock
 from excite.attention.registry import ATTENTION
 from excite.errors import UsageError
 from excite.layers.residual import Residual
@@ -33,11 +34,27 @@ def split_parameters(model: nn.Module) -> dict[str, list[str]]:
     """
     inside = {f"{name}.{parameter}" for name, module in attentions(model) for parameter, _ in module.named_parameters()}
     parts: dict[str, list[str]] = {"trunk": [], "gates": [], "head": []}
-    heads = getattr(model, "heads", HEADS)
+    heads = head_names(model)
     for name, _ in model.named_parameters():
         part = "gates" if name in inside else "head" if name.split(".")[0] in heads else "trunk"
         parts[part].append(name)
     return parts
+
+
+def head_names(model: nn.Module) -> tuple[str, ...]:
+    """Return the names of the top-level children that are the head: those of `heads`, which may be a child itself.
+
+    Raises:
+        UsageError: `heads` names something else than children.
+    """
+    heads = getattr(model, "heads", HEADS)
+    if isinstance(heads, nn.Module):
+        return (*HEADS, "heads")
+    children = {name for name, _ in model.named_children()}
+    if heads is not HEADS and children.isdisjoint(heads):  # some may be left out of a network
+        raise UsageError(f"model.heads names {', '.join(heads)}, which is no child of this {type(model).__name__}",
+                         fix=f"its children: {', '.join(children)}")
+    return tuple(heads)
 
 
 def attentions(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -45,6 +62,7 @@ def attentions(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     kinds = tuple(kind for name in ATTENTION if isinstance(kind := ATTENTION[name], type))
     joined = {id(part.attention) for part in model.modules()
               if isinstance(part, Residual | Backbone) and part.attention is not None}
+    joined |= {id(getattr(part, part.insertion.gate)) for part in model.modules() if isinstance(part, GatedBlock)}
     for name, module in model.named_modules():
         if isinstance(module, kinds) or id(module) in joined:
             yield name, module
@@ -53,8 +71,9 @@ def attentions(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 def trunk_modules(model: nn.Module) -> list[nn.Module]:
     """Return the modules below the head, without the attention inside."""
     gates = {id(part) for _, gate in attentions(model) for part in gate.modules()}
-    heads = getattr(model, "heads", HEADS)
-    below = [child for name, child in model.named_children() if name not in heads and list(child.parameters())]
+    heads = head_names(model)
+    below = [child for name, child in model.named_children()
+             if name not in heads and any(True for _ in (*child.parameters(), *child.buffers()))]
     return [module for child in below for module in child.modules() if id(module) not in gates]
 
 

@@ -15,6 +15,8 @@ from excite.models.measure import interleaved
 
 __all__ = ["InsertReport", "insert_attention", "inserted_plan"]
 
+SMALL = 32  # side of an input from which stages can be told by their sizes
+
 
 def insert_attention(model: nn.Module, plan: AttentionPlan | str = "se", *, input_size: Sequence[int] | None = None,
                      measure: bool = False) -> InsertReport:
@@ -51,6 +53,9 @@ def insert_attention(model: nn.Module, plan: AttentionPlan | str = "se", *, inpu
     old = deepcopy(model).eval() if measure else None
     report = insert(model, plan, input_size=input_size)
     macs, notes = _macs(model, report.input_size)
+    if min(report.input_size[1:]) < SMALL:
+        size = " x ".join(map(str, report.input_size))
+        notes = (*notes, f"stages begin where sizes change: with an input of {size} some changes may not show")
     return replace(report, macs=macs, notes=notes,
                    milliseconds=None if old is None else _timed(old, model, report.input_size))
 

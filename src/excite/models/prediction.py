@@ -5,22 +5,24 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Literal, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from excite.errors import UsageError
 from excite.layers.conv import ConvNormAct
+from excite.layers.depthwise import Depthwise
 from excite.layers.options import check_choice
 from excite.layers.packed import PackedConv, packs
+from excite.layers.volume import VolumeConv, hooked
 
 Precision = Literal["auto", "float32", "bfloat16"]
 ROUNDS = 3         # measured passes of each precision, after one that warms up
 MARGIN = 1.1       # bfloat16 must be faster by this much
 TOLERANCE = 0.01   # of the largest output, by which bfloat16 may be off
+_CONVS = (nn.Conv2d, nn.Conv3d, Depthwise, VolumeConv)  # these alone, whatever is made from them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,10 @@ class Form:
 class PredictionForm(nn.Module):
     """A network's twin for prediction: same inputs, float32 outputs, no gradients; `for_prediction` makes it.
 
+    The clamps of oneDNN make 0 of NaN, so NaN and infinities are looked for where they can enter: a sample with one has
+    NaN for outputs, and of a network whose weights have one no brick is packed. What overflows between, from finite
+    images and weights, may come out finite.
+
     Args:
         network: In eval mode, changed already.
         form: What was changed.
@@ -60,7 +66,7 @@ class PredictionForm(nn.Module):
             kind = torch.bfloat16 if self.form.precision == "bfloat16" else torch.float32
             layout = _layout(images.ndim, last=self.form.channels_last)
             found: Tensor = self.network(images.to(kind).contiguous(memory_format=layout)).float()
-        return found
+            return found + _broken(images, found) if self.form.packed else found
 
     def train(self, mode: bool = True) -> "PredictionForm":
         """Stay in eval mode.
@@ -76,15 +82,17 @@ class PredictionForm(nn.Module):
 
 def for_prediction(model: nn.Module, images: Tensor, *, precision: Precision = "auto",
                    tolerance: float = TOLERANCE) -> PredictionForm:
-    """Return a copy of one of excite's networks that predicts faster; the network itself stays as it is.
+    """Return a copy of a network that predicts faster; the network itself stays as it is.
 
     Norms are folded into the convolutions before them, and channels come last in memory where the network is faster so.
-    On a CPU convolution and activation become one pass, in the order of memory that is best for images like `images`;
-    other sizes are computed as well. With "auto", bfloat16 is taken where it is measured to be faster on them and its
-    outputs stay within `tolerance` of the largest.
+    Of networks that are not excite's, and of bricks with hooks, parametrizations or layers of other kinds, only memory
+    layout and precision are chosen. The result can be neither copied nor pickled: make it where it works. On a CPU
+    convolution and activation become one pass, in the order of memory that is best for images like `images`; other
+    sizes are computed as well. With "auto", bfloat16 is taken where it is measured to be faster on them and its outputs
+    stay within `tolerance` of the largest.
 
     Args:
-        model: Of `create_model`, with weights in float32.
+        model: Of `create_model`, with weights in float32; `form` of the result says what was done.
         images: Some that are typical, as the network takes them.
         precision: "auto", "float32" or "bfloat16".
         tolerance: Largest difference of an output that bfloat16 may make, as a share of the largest output.
@@ -93,27 +101,78 @@ def for_prediction(model: nn.Module, images: Tensor, *, precision: Precision = "
         images (N, C, *S)
 
     Raises:
-        UsageError: `precision` is none of the three, or `tolerance` is not above 0.
+        UsageError: `precision` is none of the three, `tolerance` is not above 0, the images are no float32 tensor, the
+            weights have another type, the outputs are not finite or not one tensor, or bfloat16 is asked for and some
+            layer has none.
     """
     check_choice("precision", precision, Precision)
+    _check(model, images)
     if not tolerance > 0:
         raise UsageError(f"tolerance must be above 0, got {tolerance!r}")
-    if precision != "auto":
+    if precision == "float32":
         return _formed(model, images, precision, reason="as asked for")
+    if precision == "bfloat16":
+        return _halved(model, images, reason="as asked for")
     plain = _formed(model, images, "float32", reason="this processor has no bfloat16")
     if not has_bfloat16(images.device.type):
         return plain
-    half = _formed(model, images, "bfloat16", reason="")
+    try:
+        half = _halved(model, images, reason="")
+    except UsageError as error:
+        plain.form = replace(plain.form, reason=str(error.why))
+        return plain
     name, reason = _measured(plain, half, images, tolerance)
     chosen = half if name == "bfloat16" else plain
     chosen.form = replace(chosen.form, reason=reason)
     return chosen
 
 
+def _check(model: nn.Module, images: Tensor) -> None:
+    """Raise a UsageError where the network or the images are of another kind than a form can be made for."""
+    if not isinstance(images, Tensor) or images.ndim not in (4, 5) or images.dtype != torch.float32:
+        got = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+        raise UsageError(f"images must be a float32 tensor (N, C, *S), got {got}",
+                         fix="as the preprocessing makes them")
+    if wrong := {str(one.dtype) + " on meta" * one.is_meta for one in model.parameters()} - {"torch.float32"}:
+        raise UsageError(f"the network's weights must be float32, got {', '.join(sorted(wrong))}", fix="model.float()")
+    with torch.inference_mode():
+        found = _copied(model)(images)
+    if not isinstance(found, Tensor):
+        raise UsageError(f"the network must return one tensor, got {type(found).__name__}",
+                         fix="wrap it in a module that returns one of them")
+    if not bool(found.isfinite().all()):
+        raise UsageError("the network's outputs for these images are not finite", why="weights or images are broken")
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    """Return a copy in eval mode; weights that hooks compute, as pruning's do, are copied as values."""
+    computed = {id(value): value.detach().clone() for part in model.modules() for value in vars(part).values()
+                if isinstance(value, Tensor) and not value.is_leaf}
+    return deepcopy(model, computed).eval()
+
+
+def _halved(model: nn.Module, images: Tensor, *, reason: str) -> PredictionForm:
+    """Return the network's twin in bfloat16; a UsageError where some layer cannot compute in it."""
+    try:
+        twin = _formed(model, images, "bfloat16", reason=reason)
+        twin(images)
+    except RuntimeError as error:
+        raise UsageError("the network cannot compute in bfloat16", fix="precision='float32'",
+                         why=f"a layer has no bfloat16 here: {str(error).splitlines()[0]}") from error
+    return twin
+
+
+def _broken(images: Tensor, found: Tensor) -> Tensor:
+    """Return what to add to the outputs: NaN for samples in which a value is not finite, 0 for the others."""
+    sums = images.sum(tuple(range(1, images.ndim)), dtype=torch.float32)
+    gap = sums - sums
+    return gap.view(-1, *[1] * (found.ndim - 1)) if found.shape[:1] == images.shape[:1] else gap.sum()
+
+
 def _formed(model: nn.Module, images: Tensor, precision: str, *, reason: str) -> PredictionForm:
     """Return the network's twin in one precision."""
     last = bool(getattr(model, "channels_last", True))
-    network = deepcopy(model).eval().requires_grad_(False)
+    network = _copied(model).requires_grad_(False)
     folded = fold(network)
     if precision == "bfloat16":
         network.to(torch.bfloat16)
@@ -126,14 +185,23 @@ def _formed(model: nn.Module, images: Tensor, precision: str, *, reason: str) ->
 
 
 def fold(network: nn.Module) -> int:
-    """Fold the BatchNorm of every ConvNormAct into its convolution, in place; return how many there were."""
+    """Fold the BatchNorm of every plain ConvNormAct into its convolution, in place; return how many there were."""
     folded = 0
     for brick in network.modules():
-        if isinstance(brick, ConvNormAct) and isinstance(brick.norm, _BatchNorm):
-            brick.conv = fuse_conv_bn_eval(brick.conv, brick.norm)  # type: ignore[type-var]
+        if not _plain(brick) or type(brick.norm) not in (nn.BatchNorm2d, nn.BatchNorm3d):
+            continue
+        measured = cast(nn.BatchNorm2d, brick.norm)
+        if measured.running_mean is not None:
+            brick.conv = fuse_conv_bn_eval(brick.conv, measured)  # type: ignore[type-var]
             brick.norm = nn.Identity()
             folded += 1
     return folded
+
+
+def _plain(brick: nn.Module) -> TypeGuard[ConvNormAct]:
+    """Return whether a brick's layers are known, and nothing waits for their calls."""
+    return (isinstance(brick, ConvNormAct) and type(brick).forward is ConvNormAct.forward
+            and type(brick.conv) in _CONVS and not hooked(brick))
 
 
 def has_bfloat16(device: str = "cpu") -> bool:
@@ -166,8 +234,10 @@ def _milliseconds(work: Callable[[], object]) -> float:
 
 def _pack(twin: PredictionForm, images: Tensor) -> int:
     """Make one pass of each folded brick, in place; return how many."""
-    bricks = {name: part for name, part in twin.named_modules() if isinstance(part, ConvNormAct)
-              and isinstance(part.norm, nn.Identity) and packs(part.conv, getattr(part, "act", None))}
+    bricks = {name: part for name, part in twin.named_modules() if _plain(part)
+              and type(part.norm) is nn.Identity and packs(part.conv, getattr(part, "act", None))}
+    if not all(bool(value.isfinite().all()) for value in twin.state_dict().values()):
+        return 0
     sizes: dict[str, tuple[int, ...]] = {}
 
     def note(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:

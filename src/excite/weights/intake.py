@@ -84,7 +84,8 @@ def read_state(file: Path) -> dict[str, Tensor]:
         ModelError: it is damaged, no file of weights, or holds values that are not finite.
     """
     state = import_pth(file) if file.suffix.lower() in (".pth", ".pt") else read_safetensors(file)
-    bad = [key for key, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    bad = [key for key, value in state.items()
+           if value.is_floating_point() and not bool(value.float().isfinite().all())]
     if bad:
         raise ModelError(f"{len(bad)} tensors hold values that are not finite: {', '.join(bad[:5])}", where=file,
                          why="a damaged file, or a training that broke", fix="get the file again")

@@ -10,7 +10,6 @@
 Source: Hu et al. 2018, arXiv:1709.01507, figure 5.
 """
 
-import operator
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +17,8 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from excite.attention.insertion.graph import convolutions, module_of, residual_sum, traced
+from excite.attention.insertion.inplace import later, may_change
 from excite.layers.residual import Position
-
-IN_PLACE = (operator.iadd, operator.imul, operator.isub, operator.itruediv)
 
 
 class NoPlaceError(Exception):
@@ -51,6 +49,7 @@ class View:
         block: The module.
         training: Which form.
         given: What the block was called with, shapes without values; inside the same fake mode.
+        measured: Sizes of the values of this block's graphs, by their text; a graph that is not there is run and added.
         opened: Children whose layers are steps of the graph.
 
     Raises:
@@ -58,14 +57,18 @@ class View:
     """
 
     def __init__(self, block: nn.Module, *, training: bool, given: tuple[Any, ...],
-                 opened: Collection[str] = ()) -> None:
-        self.block, self.training, self.given, self.opened = block, training, given, tuple(opened)
+                 measured: dict[str, dict[str, tuple[int, ...]]], opened: Collection[str] = ()) -> None:
+        self.block, self.training, self.given = block, training, given
+        self.measured, self.opened = measured, tuple(opened)
         self.graph = traced(block, training=training, opened=opened)
         found = residual_sum(self.graph, block)
         if found is None:
             raise NoPlaceError(f"it has no residual sum in {'training' if training else 'evaluation'}")
-        self.sum, self.sizes = found, dict[str, tuple[int, ...]]()
-        _Sizes(self).run(*given)
+        self.sum, text = found, str(self.graph)
+        if text not in measured:
+            measured[text] = {}
+            _Sizes(block, self.graph, measured[text]).run(*given)
+        self.sizes = measured[text]
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -85,11 +88,15 @@ class View:
         """Return the cut between a value and some of its users.
 
         Raises:
-            NoPlaceError: the value is no map.
+            NoPlaceError: the value is no map, is used by nothing, or is changed in place for others too.
         """
         size = self.sizes.get(value.name, ())
         if len(size) != len(self.size):
             raise NoPlaceError("what stands there is no map")
+        if not users:
+            raise NoPlaceError("nothing uses what stands there")
+        if any(may_change(user, value, self.block) and set(later(value, user)) - set(users) for user in users):
+            raise NoPlaceError("what stands there is changed in place and used again")
         return Cut(value=value.name, users=tuple(node.name for node in self.graph.nodes if node in users),
                    channels=size[1], opened=self.opened)
 
@@ -113,9 +120,9 @@ class View:
 class _Sizes(fx.Interpreter):
     """Runs a graph step by step and notes the sizes."""
 
-    def __init__(self, view: View) -> None:
-        super().__init__(view.block, graph=view.graph)
-        self.sizes = view.sizes
+    def __init__(self, block: nn.Module, graph: fx.Graph, sizes: dict[str, tuple[int, ...]]) -> None:
+        super().__init__(block, graph=graph)
+        self.sizes = sizes
 
     def run_node(self, n: fx.Node) -> Any:
         made = super().run_node(n)
@@ -139,7 +146,7 @@ def _pre(view: View) -> Cut:
         raise NoPlaceError(f"its branch begins at {len(forks)} values")
     (fork,) = forks
     users = inside & fork.users.keys()
-    if any(_in_place(node, view.block) for node in users):
+    if any(may_change(node, fork, view.block) for node in users):
         raise NoPlaceError("its branch begins with a change in place, which the shortcut sees too")
     return view.between(fork, users)
 
@@ -160,7 +167,8 @@ def _inner(view: View) -> Cut:
             continue
         if _can_open(node, view.block):
             opened = (*view.opened, str(node.target))
-            return View(view.block, training=view.training, given=view.given, opened=opened).cut("inner")
+            return View(view.block, training=view.training, given=view.given, measured=view.measured,
+                        opened=opened).cut("inner")
         if node is not heavy[-1]:
             value = view.onward(node)
             return view.between(value, value.users)
@@ -172,17 +180,6 @@ def _drops(node: fx.Node, block: nn.Module) -> bool:
     module = module_of(node, block)
     name = getattr(node.target, "__name__", "") if module is None else type(module).__name__
     return any(word in name.lower() for word in ("drop", "stochastic"))
-
-
-def _in_place(node: fx.Node, block: nn.Module) -> bool:
-    """Return whether a node changes its input."""
-    module = module_of(node, block)
-    while isinstance(module, nn.Sequential) and len(module):
-        module = module[0]
-    if module is not None:
-        return bool(getattr(module, "inplace", False))
-    method = node.op == "call_method" and str(node.target).endswith("_")
-    return method or node.target in IN_PLACE or bool(node.kwargs.get("inplace"))
 
 
 def _can_open(node: fx.Node, block: nn.Module) -> bool:

@@ -48,8 +48,7 @@ class GatedBlock(nn.Module):
 
     def form_again(self) -> None:
         """Make the functions of both forms."""
-        self.forms = {training: edited(self, training=training, cut=cut, gate=self.insertion.gate)
-                      for training, cut in self.insertion.cuts.items()}
+        self.forms = formed(self, self.insertion)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return _empty, (self.kind,), {name: value for name, value in self.__dict__.items() if name != "forms"}
@@ -75,14 +74,23 @@ def gated(kind: type[nn.Module]) -> type[GatedBlock]:
     return _MADE[kind]
 
 
-def attach(block: nn.Module, gate: nn.Module, insertion: Insertion) -> None:
-    """Make `block` one with a gate, in place."""
+def formed(block: nn.Module, insertion: Insertion) -> dict[bool, Callable[..., Any]]:
+    """Return the functions of both forms of `block`, which stays as it is.
+
+    Raises:
+        ModelError: the block's forward is another than when the cuts were made.
+    """
+    return {training: edited(block, training=training, cut=cut, gate=insertion.gate)
+            for training, cut in insertion.cuts.items()}
+
+
+def attach(block: nn.Module, gate: nn.Module, insertion: Insertion, forms: dict[bool, Callable[..., Any]]) -> None:
+    """Make `block` one with a gate, in place, that computes `forms`."""
     gate.register_buffer("position", written({"position": insertion.plan.position}))
     block.add_module(insertion.gate, gate)
     block.__class__ = gated(type(block))
     assert isinstance(block, GatedBlock)
-    block.insertion = insertion
-    block.form_again()
+    block.insertion, block.forms = insertion, forms
 
 
 def edited(block: nn.Module, *, training: bool, cut: Cut, gate: str) -> Callable[..., Any]:

@@ -2,11 +2,18 @@
 
 import inspect
 import operator
-from collections.abc import Callable, Collection
+import random
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partialmethod
 from typing import Any, NamedTuple
 
 import torch
 from torch import fx, nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
+
+from excite.attention.insertion.inplace import NotRecordedError, is_own, name_changed
+from excite.attention.insertion.surroundings import lost_around
 
 ORIGINAL = "original_forward"  # what a class with a gate calls the forward that it had
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -22,6 +29,18 @@ class Sum(NamedTuple):
     inside: list[fx.Node]
 
 
+class Value(fx.Proxy):
+    """A value while it is traced; unlike torch's own, one that `+=` changes in place."""
+
+    def _changed(self, change: Callable[..., Any], other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", change, (self, other), {})
+
+    __iadd__ = partialmethod(_changed, operator.iadd)
+    __isub__ = partialmethod(_changed, operator.isub)
+    __imul__ = partialmethod(_changed, operator.imul)
+    __itruediv__ = partialmethod(_changed, operator.itruediv)
+
+
 class BlockTracer(fx.Tracer):
     """Traces one module; what it calls, children and functions of its file, is one step each.
 
@@ -30,11 +49,23 @@ class BlockTracer(fx.Tracer):
         opened: Names of children, each a plain nn.Sequential, whose layers are steps in their place.
     """
 
+    proxy_buffer_attributes = True  # what a forward does with its buffers is a step too
+
     def __init__(self, block: nn.Module, opened: Collection[str] = ()) -> None:
         functions = filter(inspect.isfunction, own_forward(block).__globals__.values())
         super().__init__(autowrap_functions=tuple(functions))
         self.traced_func_name = ORIGINAL if hasattr(type(block), ORIGINAL) else "forward"
-        self.opened = opened
+        self.opened, self.lost = opened, dict[str, None]()
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """Return what stands for the value of a node."""
+        return Value(node, self)
+
+    def create_node(self, kind: str, *given: Any, **named: Any) -> fx.Node:
+        """Note what the graph loses around a step."""
+        if kind.startswith("call") and (lost := lost_around()):
+            self.lost[lost] = None
+        return super().create_node(kind, *given, **named)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Return whether a child is one step."""
@@ -50,19 +81,52 @@ def traced(block: nn.Module, *, training: bool, opened: Collection[str] = ()) ->
     """Return the graph of a block's own forward in training or evaluation; optional arguments have their defaults.
 
     Raises:
+        NotRecordedError: its forward does what the graph would not.
         Exception: of any kind: its forward asks for values, or does what cannot be traced.
     """
     parameters = list(inspect.signature(own_forward(block)).parameters.values())[1:]
     settled = {one.name: one.default for one in parameters if one.default is not one.empty}
-    before, block.training = block.training, training
-    try:
-        graph = BlockTracer(block, opened).trace(block, settled or None)
-    finally:
-        block.training = before
+    tracer = BlockTracer(block, opened)
+    with unset_fake_temporarily(), as_before(block.modules(), constants=True), _undrawn():
+        block.training = training
+        held = dict(block._buffers)
+        graph = tracer.trace(block, settled or None)
+        made = [name for name, value in held.items() if (now := block._buffers.get(name)) is not value
+                and not (isinstance(now, fx.Proxy) and is_own(now.node, block))]
+    if made:
+        raise NotRecordedError(f"its forward sets its buffer {made[0]} anew, which the graph would not")
+    if tracer.lost:
+        raise NotRecordedError(f"its forward computes inside {' and '.join(tracer.lost)}, which would be lost")
+    name_changed(graph, block)
     places = [node for node in graph.nodes if node.op == "placeholder" and not str(node.target).startswith("*")]
     for node, parameter in zip(places, parameters, strict=False):
         node.target = parameter.name  # a settled argument was given another name
     return graph
+
+
+@contextmanager
+def as_before(modules: Iterable[nn.Module], *, constants: bool = False) -> Iterator[None]:
+    """Give modules the attributes and buffers back that they had, all but a graph's constants if so asked."""
+    held = [(part, dict(part.__dict__), dict(part._buffers)) for part in modules]
+    try:
+        yield
+    finally:
+        for part, own, buffers in held:
+            new = {name: value for name, value in part.__dict__.items() if name.startswith("_tensor_constant")}
+            for now, before in ((part.__dict__, new | own if constants else own), (part._buffers, buffers)):
+                now.clear()
+                now.update(before)
+
+
+@contextmanager
+def _undrawn() -> Iterator[None]:
+    """Refuse numbers drawn by chance, which a graph would hold for ever."""
+    before = torch.get_rng_state(), random.getstate()
+    yield
+    if not torch.equal(before[0], torch.get_rng_state()) or before[1] != random.getstate():
+        torch.set_rng_state(before[0])
+        random.setstate(before[1])
+        raise NotRecordedError("its forward draws random numbers that the graph would fix")
 
 
 def function(graph: fx.Graph, title: str) -> Callable[..., Any]:

@@ -8,14 +8,17 @@ from typing import cast, get_args
 
 from torch import fx, jit, nn
 
-from excite.attention.insertion.form import GatedBlock, Insertion, attach
+from excite.attention.insertion.form import GatedBlock, Insertion, attach, formed
 from excite.attention.insertion.locate import Block, Located, located
 from excite.attention.insertion.report import InsertedGate, InsertReport
 from excite.attention.plan import AttentionPlan
-from excite.attention.words import BLOCK, parse
+from excite.attention.words import BLOCK, PLACES, parse
 from excite.errors import UsageError
 from excite.layers.gate import Gate
 from excite.layers.residual import Position, Residual
+from excite.registry import nearest
+
+NAME = "attention"  # of the child that a block gets
 
 
 def insert(model: nn.Module, plan: AttentionPlan | str = "se", *,
@@ -38,8 +41,9 @@ def insert(model: nn.Module, plan: AttentionPlan | str = "se", *,
         raise UsageError(f"no covered block of {type(model).__name__} has the position {position!r}", why=refused[0],
                          fix="choose another position or other blocks")
     before, keys = _parameters(model), model.state_dict().keys()
-    for block, gate, insertion in made:
-        attach(block.module, _beside(gate, block.module), insertion)
+    forms = [formed(block.module, insertion) for block, _, insertion in made]  # all, before anything is changed
+    for (block, gate, insertion), form in zip(made, forms, strict=True):
+        attach(block.module, _beside(gate, block.module), insertion, form)
     return InsertReport(
         plan=wanted.text(), position=position, unchanged=all(_is_open(gate, wanted) for _, gate, _ in made),
         places=tuple(_inserted(*one) for one in made), refused=tuple(refused), passed_over=found.passed_over,
@@ -54,7 +58,12 @@ def planned(plan: AttentionPlan | str) -> AttentionPlan:
         UsageError: it is neither, or attention at the tail.
     """
     if isinstance(plan, str):
-        plan = AttentionPlan(**{"start": "open"} | parse(plan))
+        said = parse(plan)
+        if said.get("position", "tail") not in PLACES:
+            ours = get_args(Position)
+            raise UsageError(f"attention position must be one of {', '.join(ours)}, got {said['position']!r}",
+                             fix=nearest(said["position"], list(ours)).strip() or None)
+        plan = AttentionPlan(**{"start": "open"} | said)
     elif not isinstance(plan, AttentionPlan):
         raise UsageError(f"plan must be an AttentionPlan or its line of text, got {type(plan).__name__}",
                          fix='for example "se@2,3:position=pre"')
@@ -72,6 +81,11 @@ def inserted_plan(model: nn.Module) -> AttentionPlan | None:
     return next((block.insertion.plan for block in _gated(model)), None)
 
 
+def inserted_places(model: nn.Module) -> list[str]:
+    """Return the names of the blocks that have inserted attention, in the network's order."""
+    return [name for name, part in model.named_modules() if isinstance(part, GatedBlock)]
+
+
 def _refuse_network(model: nn.Module) -> None:
     """Raise where attention cannot be put into a network of this kind."""
     if not isinstance(model, nn.Module):
@@ -79,10 +93,10 @@ def _refuse_network(model: nn.Module) -> None:
     there, kind = inserted_plan(model), type(model).__name__
     if there is not None:
         raise UsageError(f"{kind} has inserted attention already: {there.text()}",
-                         fix="insert one plan into a network without; options take one value a stage")
+                         fix="build the network anew; one plan takes one value of an option for each stage")
     if isinstance(model, jit.ScriptModule | fx.GraphModule) or hasattr(model, "_orig_mod"):
-        raise UsageError(f"a {kind} is compiled or traced", why="its blocks' own code is gone",
-                         fix="insert first, compile, trace or script-by-tracing then")
+        raise UsageError(f"the network, now {kind}, is compiled or traced", why="its blocks' own code is gone",
+                         fix="insert first, then compile or trace")
     if any(isinstance(part, Residual) for part in model.modules()):
         raise UsageError(f"{kind} has excite's own blocks, which take attention when they are built",
                          fix='create_model(name, attention="se:start=open", weights=...) keeps its outputs too')
@@ -98,7 +112,8 @@ def _covered(model: nn.Module, plan: AttentionPlan, found: Located) -> list[Bloc
         raise UsageError(f"{type(model).__name__} has no residual sum that attention could go to",
                          why=found.passed_over[0] if found.passed_over else
                          "no module adds a branch of convolutions and a shortcut in its own forward",
-                         fix="networks that concatenate, such as DenseNet and ShuffleNet, have none")
+                         fix="networks that concatenate (DenseNet, ShuffleNet), plain ones (VGG) and transformers have "
+                             "none; excite's attentions can be put into one's own modules by hand")
     plan.check(found.blocks[-1].stage + 1)
     for pattern in plan.blocks or ():
         if not any(_matches(block, pattern) for block in found.blocks):
@@ -128,9 +143,9 @@ def _inserted(block: Block, gate: nn.Module, insertion: Insertion) -> InsertedGa
 
 def _free_name(block: nn.Module) -> str:
     """Return a name for the gate that the block does not use."""
-    name, number = "attention", 2
+    name, number = NAME, 2
     while hasattr(block, name):
-        name, number = f"attention_{number}", number + 1
+        name, number = f"{NAME}_{number}", number + 1
     return name
 
 

@@ -4,6 +4,8 @@ Found by tracing, not by names: every module's forward alone, its children one s
 forward pass with shapes and no values.
 """
 
+import logging
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +19,8 @@ from torch._subclasses import FakeTensorMode
 from torch._subclasses.fake_tensor import DataDependentOutputException
 
 from excite.attention.insertion.cut import Cut, NoPlaceError, View
-from excite.attention.insertion.graph import own_forward, residual_sum, traced
+from excite.attention.insertion.graph import as_before, own_forward, residual_sum, traced
+from excite.attention.insertion.inplace import NotRecordedError
 from excite.errors import UsageError
 from excite.layers.residual import Position
 
@@ -82,9 +85,17 @@ def located(model: nn.Module, *, input_size: Sequence[int] | None = None) -> Loc
                          fix="attention goes into networks of images or volumes")
     dims = len(first.kernel_size)
     sizes = [(first.in_channels, *[side] * dims) for side in SIDES] if input_size is None else [_checked(input_size)]
-    with _shapes_only(model):
+    with as_before(model.modules()):
         candidates, passed_over = _candidates(model)
-        size, given = _run(model, sizes, first.weight, candidates) if candidates else (sizes[0], {})
+        return _located(model, sizes, first.weight, candidates, passed_over)
+
+
+def _located(model: nn.Module, sizes: list[tuple[int, ...]], like: Tensor, candidates: dict[str, nn.Module],
+             passed_over: list[str]) -> Located:
+    """Return which of the candidates are blocks, with the sizes of an input as large as one of `sizes`."""
+    with _shapes_only(model):
+        dims = len(sizes[0]) - 1
+        size, given = _run(model, sizes, like, candidates) if candidates else (sizes[0], {})
         views = {name: _views(candidates[name], call, name, passed_over) for name, call in given.items()}
         found = {name: both for name, both in views.items()
                  if both and all(len(view.size) == dims + 2 for view in both.values())}
@@ -113,25 +124,27 @@ def _candidates(model: nn.Module) -> tuple[dict[str, nn.Module], list[str]]:
             if residual_sum(traced(module, training=False), module) is not None:
                 found[name] = module
         except Exception as fault:  # of any kind: it is the network's own code
-            closed[name] = _short(fault)
+            closed[name] = _reason(fault)
     return found, [f"{name or 'the network itself'} cannot be traced: {why}" for name, why in closed.items()
                    if not any(_inside(other, name) or _inside(name, other) for other in found)]
 
 
 @contextmanager
 def _shapes_only(model: nn.Module) -> Iterator[None]:
-    """Compute shapes alone inside the block, in evaluation mode; what modules hold comes back after it."""
-    held = [(module, dict(module.__dict__), dict(module._buffers)) for module in model.modules()]
+    """Compute shapes alone inside the block, in evaluation mode; modes and buffers are for the caller to restore."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")  # prints what fails though another way succeeds
+    level, dice = log.level, random.getstate()
+    log.setLevel(logging.CRITICAL + 1)
     try:
         for module in model.modules():
             module.training = False
+            for name, value in module._buffers.items():  # small ones are computed even here
+                module._buffers[name] = None if value is None else value.clone()
         with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
             yield
     finally:
-        for module, own, buffers in held:
-            for now, before in ((module.__dict__, own), (module._buffers, buffers)):
-                now.clear()
-                now.update(before)
+        log.setLevel(level)
+        random.setstate(dice)
 
 
 def _run(model: nn.Module, sizes: list[tuple[int, ...]], like: Tensor,
@@ -144,7 +157,8 @@ def _run(model: nn.Module, sizes: list[tuple[int, ...]], like: Tensor,
         for size in sizes:
             given.clear()
             try:
-                model(torch.empty(1, *size, device=like.device, dtype=like.dtype))
+                with as_before(model.modules()):
+                    model(torch.empty(1, *size, device=like.device, dtype=like.dtype))
                 return size, given
             except DataDependentOutputException as fault:
                 raise UsageError(f"{type(model).__name__} looks at values in its forward", why=_short(fault),
@@ -166,10 +180,11 @@ def _note(given: dict[str, tuple[Any, ...]], name: str, module: nn.Module, unnam
 
 def _views(module: nn.Module, given: tuple[Any, ...], name: str, passed_over: list[str]) -> dict[bool, View]:
     """Return both forms of a module as it is called; none, and a sentence, where it cannot be traced so."""
+    measured = dict[str, dict[str, tuple[int, ...]]]()
     try:
-        return {training: View(module, training=training, given=given) for training in (True, False)}
+        return {training: View(module, training=training, given=given, measured=measured) for training in (True, False)}
     except Exception as fault:  # of any kind: it is the network's own code
-        passed_over.append(f"{name or 'the network itself'} cannot be followed as it is called: {_short(fault)}")
+        passed_over.append(f"{name or 'the network itself'} cannot be followed as it is called: {_reason(fault)}")
         return {}
 
 
@@ -195,6 +210,13 @@ def _cuts(views: dict[bool, View], position: Position) -> dict[bool, Cut] | str:
 def _inside(name: str, other: str) -> bool:
     """Return whether one module is a part of another."""
     return name != other and (not other or name.startswith(f"{other}."))
+
+
+def _reason(fault: Exception) -> str:
+    """Return why code that is not ours has no graph."""
+    if isinstance(fault, NotRecordedError | NoPlaceError):
+        return str(fault)
+    return f"its forward computes with values or makes tensors of them, which no graph records ({_short(fault)})"
 
 
 def _short(fault: Exception) -> str:

@@ -1,0 +1,92 @@
+"""All that is wrong with a table of volumes, in one pass, without a training."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from excite.data.fault import Fault
+from excite.data.volumes.levels import APART
+from excite.data.volumes.overlap import check_overlap
+from excite.data.volumes.sections import VolumesSection
+from excite.data.volumes.store import Reading, content_of, open_patient
+from excite.data.volumes.volume_table import VolumeTable, read_volume_table
+from excite.errors import DataError
+from excite.progress import Progress, silent
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeCheck:
+    """What a look at every volume found."""
+
+    faults: tuple[Fault, ...]
+    counts: dict[str, Any]
+    notes: tuple[str, ...]
+
+    @property
+    def errors(self) -> list[Fault]:
+        """Return the faults that stop a training."""
+        return [fault for fault in self.faults if fault.severity == "error"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return {"faults": [...], "counts": {...}, "notes": [...]}."""
+        return {"faults": [vars(fault) for fault in self.faults], "counts": self.counts, "notes": list(self.notes)}
+
+
+def check_volumes(section: VolumesSection, *, progress: Progress | None = None) -> VolumeCheck:
+    """Read every row and every volume of a table, and report all that is wrong or doubtful.
+
+    Raises:
+        DataError: the table itself has faults. UsageError: the section names a column that is not there.
+    """
+    progress, table = progress or silent(), read_volume_table(section)
+    how = Reading(section.series, section.gaps)
+    faults, medians, sizes = list[Fault](), dict[str, dict[int, float]](), Counter[str]()
+    for place, (row, files) in enumerate(zip(table.manifest.rows, table.files, strict=True)):
+        try:
+            volumes = open_patient(files, table.maps, how)
+        except DataError as fault:
+            faults.append(Fault(kind="unusable-volume", row=row.line, file=str(fault.where), message=fault.message()))
+            continue
+        for name, volume in volumes.items():
+            seen = volume.values[np.isfinite(volume.values) & (volume.values != 0)]
+            medians.setdefault(name, {})[row.line] = float(np.median(seen)) if seen.size else 0.0
+            sizes[f"{name}: {' x '.join(map(str, volume.shape))}"] += 1
+        reference = section.reference if section.reference in volumes else next(iter(volumes))
+        for doubt in check_overlap(volumes, reference=reference) if len(volumes) > 1 else []:
+            faults.append(Fault(kind="maps-apart", row=row.line, message=doubt.text,
+                                severity="error" if doubt.refused else "warning"))
+        progress.step("reading volumes", place + 1, len(table.files))
+    faults += [*_levels(medians, section), *_twins(table)]
+    rows = table.manifest.rows
+    counts = {"rows": len(rows), "maps": {name: len(rows) - lost for name, lost in table.missing.items()},
+              "classes": dict(Counter(row.label for row in rows)), "sizes": dict(sizes.most_common()),
+              "patients": len({row.patient for row in rows if row.patient is not None})}
+    return VolumeCheck(faults=tuple(sorted(faults, key=lambda fault: fault.row or 0)), counts=counts,
+                       notes=table.manifest.notes)
+
+
+def _levels(medians: dict[str, dict[int, float]], section: VolumesSection) -> list[Fault]:
+    """Return a warning for each map whose level is many times the usual one: another unit, perhaps."""
+    found = []
+    for name, of_rows in medians.items() if section.levels == "map" else ():
+        usual = float(np.median(list(of_rows.values())))
+        for line, level in of_rows.items():
+            if usual and not 1 / APART < level / usual < APART:
+                found.append(Fault(kind="level", row=line, severity="warning", message=(
+                    f"the {name}'s median value is {level:.4g}, that of the others {usual:.4g}: another unit?")))
+    return found
+
+
+def _twins(table: VolumeTable) -> list[Fault]:
+    """Return a fault for each row whose files are those of another, byte by byte."""
+    first: dict[str, int] = {}
+    found = []
+    for row, files in zip(table.manifest.rows, table.files, strict=True):
+        if all(file is None or file.exists() or "#" in str(file) for file in files):
+            line = first.setdefault(content_of(files), row.line)
+            if line != row.line:
+                found.append(Fault(kind="same-files", row=row.line, severity="warning",
+                                   message=f"the files are those of line {line}: one patient under two names?"))
+    return found
