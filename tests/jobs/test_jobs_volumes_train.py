@@ -110,6 +110,15 @@ def test_the_same_files_in_two_parts_are_told_as_a_leak(table, tmp_path):
     assert "the files of line 17 are those of line 2, which is in train while this is in test" in leak.message
 
 
+def test_the_level_of_maps_is_not_changed_at_random_that_of_volumes_is(table):
+    def levels(**changes):
+        found = prepare_volumes(volume_config(table, **changes)).batches("train", train=True).augment
+        return found.bias, found.contrast
+
+    assert levels() == (0, 0) and levels(**{"volumes.levels": "volume"}) == (0.1, 0.1)
+    assert levels(**{"augment.bias": 0.3}) == (0.3, 0)
+
+
 @pytest.mark.parametrize(("changes", "message"), [
     ({"volumes.reference": "t2"}, "volumes.reference must be one of the maps, t1, adc, got 't2'"),
     ({"volumes.classes": ("low", "middle")}, "volumes.classes must name the labels of the table, high, low, got"),

@@ -37,7 +37,8 @@ class VolumeAugmentSection(Section):
     rotation: Annotated[float, Field(ge=0, le=180)] = 10.0  # degrees, +-
     scale: Fraction = 0.1
     shift: Annotated[float, Field(ge=0)] = 5.0  # mm, +-
-    bias: Annotated[float, Field(ge=0)] = 0.1   # of the levels' standard deviation, as noise
-    contrast: Fraction = 0.1
+    # Of the levels' standard deviation, as noise. None: 0 for maps, whose very level may be the disease's; else 0.1.
+    bias: Annotated[float, Field(ge=0)] | None = None
+    contrast: Fraction | None = None
     gamma: Annotated[float, Field(ge=0)] = 0.0
     noise: Annotated[float, Field(ge=0)] = 0.1

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,7 +137,7 @@ def prepare_volumes(config: VolumeConfig, *, model: nn.Module | None = None,
         reasons={"table": "; ".join(table.manifest.notes), "maps": _maps_told(table), "network": told,
                  "grid": _grid_told(preprocess),
                  "split": f"{_sizes(split)} rows by {split.unit_kind}; {'; '.join(split.notes) or 'no remarks'}",
-                 "readers": _readers_told(store),
+                 "augmentation": str(_augment(config) or "none"), "readers": _readers_told(store),
                  "doubts": _doubts_told(table, store, preprocess)})
 
 
@@ -199,8 +200,12 @@ def _weights_of(config: VolumeConfig) -> str:
 
 
 def _augment(config: VolumeConfig) -> VolumeAugment | None:
+    """Return how training patients are changed; the levels of maps stay unless the config says otherwise."""
     section = config.augment
-    return VolumeAugment(**section.model_dump(exclude={"enabled"})) if section.enabled else None
+    usual = 0.0 if config.volumes.levels == "map" else 0.1
+    given: dict[str, Any] = section.model_dump(exclude={"enabled"})
+    given |= {name: usual for name, value in given.items() if value is None}
+    return VolumeAugment(**given) if section.enabled else None
 
 
 def _twins(table: VolumeTable, split: Split, store: VolumeStore) -> list[Fault]:
