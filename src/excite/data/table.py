@@ -16,6 +16,8 @@ SEPARATORS = ",;\t"
 NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".xlsx")
+TEXTS = (".csv", ".tsv", ".txt")
+HEAD = 2**16  # bytes in which a table shows what it is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,16 @@ def read_table(file: Path, *, encoding: str | None = None) -> Table:
         return Table().add("empty-table", "the table is empty; it needs a header, such as image,label, and rows")
     text = _decoded(content, encoding)
     return text if isinstance(text, Table) else parse(text)
+
+
+def read_head(path: Path) -> Table | None:
+    """Return what the first bytes of a table in text hold; None for anything else. Faults of the table are not told."""
+    if path.suffix.lower() not in TEXTS or not path.is_file():
+        return None
+    with path.open("rb") as stream:
+        head = stream.read(HEAD)
+    encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    return parse(head.decode(encoding, "replace"))
 
 
 def parse(text: str) -> Table:

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from excite.data.columns import ALIASES, normal, portable
-from excite.data.table import Table, parse, read_table
+from excite.data.table import Table, read_head, read_table
 from excite.errors import DataError
 
-TEXTS = (".csv", ".tsv", ".txt")
-HEAD = 2**16   # bytes in which the header of a table ends
 SHOWN = 10     # faults that an error lists
 YES_NO = {"": None, **dict.fromkeys(("yes", "true", "1"), True), **dict.fromkeys(("no", "false", "0"), False)}
 WANTED = "cube, labels, patient"
@@ -40,12 +38,8 @@ class CubeRow:
 
 def is_cube_table(path: Path) -> bool:
     """Return whether a path is a table in text that has a column `cube`; only its first bytes are read."""
-    if path.suffix.lower() not in TEXTS or not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        head = stream.read(HEAD)
-    encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    return "cube" in map(normal, parse(head.decode(encoding, "replace")).header)
+    table = read_head(path)
+    return table is not None and "cube" in map(normal, table.header)
 
 
 def read_cube_table(file: Path) -> tuple[list[CubeRow], list[str]]:

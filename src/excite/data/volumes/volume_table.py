@@ -7,14 +7,13 @@ from pathlib import Path
 from excite.data.columns import ALIASES, SPLITS, normal, portable
 from excite.data.manifest import Manifest
 from excite.data.row import Row
-from excite.data.table import Record, Table, parse, read_table
+from excite.data.table import Record, Table, read_head, read_table
 from excite.data.volumes.sections import VolumesSection
 from excite.errors import DataError, UsageError
 from excite.registry import nearest
 
 SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
-TEXTS = (".csv", ".tsv", ".txt")
-HEAD, LOOKED = 2**16, 50  # bytes, and lines, in which a table shows what it is
+LOOKED = 50  # lines in which a column shows what it holds
 SHOWN = 10
 LABELS = (*ALIASES["label"], "grade", "stage")
 
@@ -43,13 +42,8 @@ class VolumeTable:
 
 def is_volume_table(path: Path) -> bool:
     """Return whether a path is a table in text with a column of volumes; only its first lines are read."""
-    if path.suffix.lower() not in TEXTS or not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        head = stream.read(HEAD)
-    encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    table = parse(head.decode(encoding, "replace"))
-    return bool(_volume_columns(table, path.parent, folders=False))
+    table = read_head(path)
+    return table is not None and bool(_volume_columns(table, path.parent, folders=False))
 
 
 def read_volume_table(section: VolumesSection, *, labelled: bool = True) -> VolumeTable:
