@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from excite.config import Section, load_config
 from excite.errors import EnvironmentFault
 from excite.jobs import run_folder as files
+from excite.jobs.environment import environment
 from excite.jobs.run_folder import RunFolder
 
 C = TypeVar("C", bound=Section)
@@ -23,6 +24,13 @@ def stored_config(run: RunFolder, kind: type[C]) -> C:
         raise EnvironmentFault("a file of the run is damaged", where=file, why="it is empty",
                                fix="start again in a new folder with --out")
     return load_config(kind, file)
+
+
+def refuse_other_run(run: RunFolder, config: Section, threads: int, *, places: Sequence[tuple[str, str]]) -> None:
+    """Raise where a run began with another config than `config`, or in another environment; see the two functions."""
+    refuse_other_config(run, stored_config(run, type(config)).model_dump(mode="json"), config.model_dump(mode="json"),
+                        places=places)
+    refuse_other_environment(run, environment(threads))
 
 
 def refuse_other_config(run: RunFolder, stored: Mapping[str, Any], asked: Mapping[str, Any], *,

@@ -12,7 +12,7 @@ from excite.engine.loop import Fit, fit
 from excite.engine.signals import StopFlag
 from excite.jobs import run_folder as files
 from excite.jobs.environment import environment
-from excite.jobs.resuming import refuse_other_config, refuse_other_environment, stored_config
+from excite.jobs.resuming import refuse_other_run
 from excite.jobs.run_folder import RunFolder, ending_logged
 from excite.jobs.scenes.baselines import Baseline
 from excite.jobs.scenes.finish import finish_scene
@@ -78,9 +78,7 @@ def train_scene(config: SceneConfig, *, model: nn.Module | None = None, out: str
     with RunFolder(Path(out) if out else Path("runs") / config.name) as run:
         resumed = not run.is_new
         if resumed:
-            refuse_other_config(run, stored_config(run, SceneConfig).model_dump(mode="json"),
-                                config.model_dump(mode="json"), places=PLACES)
-            refuse_other_environment(run, environment(threads))
+            refuse_other_run(run, config, threads, places=PLACES)
         prepared = prepare_scene(config, model=model, progress=progress)
         if resumed:
             run.refuse_changes("data", run.read_json(files.HASHES), prepared.fingerprint)

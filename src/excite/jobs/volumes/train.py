@@ -11,7 +11,7 @@ from excite.engine.loop import Fit, fit
 from excite.engine.signals import StopFlag
 from excite.jobs import run_folder as files
 from excite.jobs.environment import environment
-from excite.jobs.resuming import refuse_other_config, refuse_other_environment, stored_config
+from excite.jobs.resuming import refuse_other_run
 from excite.jobs.run_folder import RunFolder, ending_logged
 from excite.jobs.volumes.finish import finish_volumes
 from excite.jobs.volumes.prepare import PreparedVolumes, prepare_volumes
@@ -67,9 +67,7 @@ def train_volumes(config: VolumeConfig, *, model: nn.Module | None = None, out: 
     with RunFolder(Path(out) if out else Path("runs") / config.name) as run:
         resumed = not run.is_new
         if resumed:
-            refuse_other_config(run, stored_config(run, VolumeConfig).model_dump(mode="json"),
-                                config.model_dump(mode="json"), places=PLACES)
-            refuse_other_environment(run, environment(threads))
+            refuse_other_run(run, config, threads, places=PLACES)
         prepared = prepare_volumes(config, model=model, progress=progress)
         if resumed:
             run.refuse_changes("data", run.read_json(files.HASHES), prepared.fingerprint)
