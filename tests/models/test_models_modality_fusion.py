@@ -22,7 +22,8 @@ from lively import assert_equal, assert_sees_its_input, lively, varied_images
 
 NAME = "modality_fusion"
 FORMS = pytest.mark.parametrize("options", [{}, {"shared": False, "pooling": "class", "layers": 2, "clinical": 2},
-                                            {"form": "published", "heads": 2}], ids=["mean", "class", "published"])
+                                            {"form": "published", "heads": 2}, {"form": "average"}],
+                                ids=["mean", "class", "published", "average"])
 SUBSETS = [list(one) for one in itertools.product([True, False], repeat=3)]
 
 
@@ -59,8 +60,8 @@ def test_the_default_costs_what_its_table_says_and_a_trunk_a_map_three_times_as_
     shared, apart = on_meta(), on_meta(shared=False)
     trunk = size(create_model("mobilenet_v2_se", dims=3, in_channels=1, num_classes=2).backbone)
     assert trunk == 2_413_502 - 1280 * 2 - 2 == 2_410_940  # of the published network, without its classifier
-    assert (size(shared.trunks), size(shared.classifier), size(shared)) == (trunk, 314_370, 2_725_310)
-    assert (size(apart.trunks), size(apart.classifier), size(apart)) == (3 * trunk, 314_370, 7_547_190)
+    assert (size(shared.trunks), size(shared.classifier), size(shared)) == (trunk, 641_922, 3_052_862)
+    assert (size(apart.trunks), size(apart.classifier), size(apart)) == (3 * trunk, 641_922, 7_874_742)
     assert [len(one.trunks) for one in (shared, apart)] == [1, 3]
 
 
@@ -73,7 +74,7 @@ def test_the_published_form_pays_for_attention_over_the_channels_of_all_maps():
 
 def test_it_is_counted_by_parts_and_trunks_cost_a_map_each():
     cost, one = count(on_meta(), (3, 16, 112, 112)), count(on_meta(in_channels=1), (1, 16, 112, 112))
-    assert cost.parameters == 2_725_310 and set(cost.by_part) == {"trunks", "classifier", "attention"}
+    assert cost.parameters == 3_052_862 and set(cost.by_part) == {"trunks", "classifier", "attention"}
     assert cost.by_part["trunks"][1] == 3 * one.by_part["trunks"][1] > 0.99 * cost.macs
     assert cost.macs == count(on_meta(shared=False), (3, 16, 112, 112)).macs
     assert [note.split(":")[0] for note in cost.notes] == ["classifier.blocks.0.attend"]  # nothing counted as 0
@@ -146,6 +147,45 @@ def test_the_published_form_attends_over_places_with_the_channels_of_all_maps():
     assert "attention over one token does nothing" in fault.value.message()
 
 
+def test_a_linear_answer_to_maps_that_point_apart_needs_a_projection_a_map():
+    images = maps(16)
+    model = alive(images)
+    vectors = model.forward_features(images).detach()
+    tokens, _ = model.classifier.tokens(vectors)
+    parts, _ = model.classifier.layout.parted(vectors)
+    for place, project in enumerate(model.classifier.project):
+        own = parts[:, place] @ project.weight.T + model.classifier.modality.weight[place] + model.classifier.region.weight
+        assert_equal(tokens[:, place * 4:place * 4 + 4].detach(), own.detach())
+    kernels = [project.weight for project in model.classifier.project]
+    assert not torch.equal(kernels[0], kernels[1]) and not torch.equal(kernels[0], kernels[2])
+
+
+def test_late_averaging_is_the_mean_of_what_the_maps_say_alone():
+    images = maps()
+    model = alive(images, form="average")
+    parts, _ = model.classifier.layout.parted(model.forward_features(images))
+    alone = torch.stack([mlp(parts[:, place].flatten(1)).softmax(1)
+                         for place, mlp in enumerate(model.classifier.mlps)])
+    assert_equal(model(images).softmax(1).detach(), alone.mean(0).detach())
+    images[:, 1] = 0
+    assert_equal(model(images).softmax(1).detach(), alone[[0, 2]].mean(0).detach())
+    with pytest.raises(UsageError, match="form='average' has no attention"):
+        model.attention_maps(images)
+
+
+def test_a_trunk_of_images_sees_each_slice_and_keeps_its_weights():
+    volumes = varied_images(2, channels=3, size=(5, 32, 32))
+    model = small(dims=3, slices=True, regions=(1, 2, 2)).double().eval()
+    trunk, twin = model.backbones[0], create_model("resnet20", in_channels=1, num_classes=3).double().eval()
+    assert trunk.dims == 2
+    expected = torch.stack([twin.backbone(volumes[:, :1, depth]) for depth in range(5)], dim=2)
+    model.load({key: value.float() for key, value in twin.state_dict().items()})
+    assert all(torch.equal(value, twin.backbone.state_dict()[key]) for key, value in trunk.state_dict().items())
+    means = nn.functional.adaptive_avg_pool3d(expected, (1, 2, 2)).flatten(2).transpose(1, 2).flatten(1)
+    assert_equal(model.forward_features(volumes)[:, :means.shape[1]].detach(), means.detach())
+    assert_sees_its_input(model(volumes).detach())
+
+
 # ---- maps that are missing
 
 @FORMS
@@ -185,7 +225,9 @@ def test_maps_are_told_apart():
     images = maps()
     model = alive(images)
     assert not torch.allclose(model(images), model(images[:, [1, 0, 2]]), rtol=1e-3)
-    nn.init.zeros_(model.classifier.modality.weight)  # the planted failure: without embeddings a set of maps
+    nn.init.zeros_(model.classifier.modality.weight)  # the planted failure: a set of maps
+    for project in model.classifier.project:
+        project.load_state_dict(model.classifier.project[0].state_dict())
     torch.testing.assert_close(model(images), model(images[:, [1, 0, 2]]))
 
 
@@ -270,8 +312,9 @@ def test_clinical_columns_that_do_not_fit_are_refused():
         small()(images, torch.zeros(4, 2))
     with pytest.raises(DataError, match=r"clinical must have the shape \(N, 2\), got \(4, 3\)"):
         small(clinical=2)(images, torch.zeros(4, 3))
-    with pytest.raises(UsageError, match="clinical columns and form='published' cannot be given together"):
-        small(form="published")(images, torch.zeros(4, 2))
+    for form in ("published", "average"):
+        with pytest.raises(UsageError, match=f"clinical columns and form='{form}' cannot be given together"):
+            small(form=form)(images, torch.zeros(4, 2))
 
 
 # ---- any trunk, any input
@@ -338,7 +381,9 @@ def test_a_batch_of_other_axes_or_maps_is_refused_in_words():
 @pytest.mark.parametrize(("options", "message"), [
     ({"heads": 5}, r"heads must divide the width of a token \(16\), got 5"),
     ({"form": "published", "heads": 5}, r"heads must divide the width of a token \(192\), got 5"),
-    ({"form": "concat"}, "form must be 'tokens' or 'published', got 'concat'"),
+    ({"form": "concat"}, "form must be 'tokens', 'published' or 'average', got 'concat'"),
+    ({"slices": True}, "slices go with volumes, dims=3, got dims=2"),
+    ({"form": "average", "layers": 2}, "layers and form='average' cannot be given together"),
     ({"pooling": "max"}, "pooling must be 'mean' or 'class', got 'max'"),
     ({"trunk": "resnet21"}, "unknown trunk 'resnet21'.* did you mean 'resnet"),
     ({"trunk_options": {"widht": 0.5}, "trunk": "mobilenet_v2"}, "trunk 'mobilenet_v2' has no option 'widht'"),

@@ -6,7 +6,7 @@ vectors of all maps and regions are tokens that attend to each other.
 
 part                     3 maps, 2 classes, 3-D    parameters
 trunks                   MobileNetV2 with SE        2,410,940   (x 3 with shared=False)
-classifier               tokens, attention, MLP       314,370
+classifier               tokens, attention, MLP       641,922
 
 Source: see models/token_fusion.py and models/mobilenet_v2_se.py.
 """
@@ -28,13 +28,13 @@ from excite.models.backbone import Backbone
 from excite.models.encoder_weights import EncoderWeights, load_encoder
 from excite.models.groups import Freezable
 from excite.models.registry import BACKBONES, NETWORKS
-from excite.models.token_fusion import ChannelFusion, Layout, Pooling, TokenFusion
+from excite.models.token_fusion import ChannelFusion, LateFusion, Layout, Pooling, TokenFusion
 from excite.registry import nearest
 from excite.weights.intake import read_safetensors
 from excite.weights.load import LoadReport, load_weights
 from excite.weights.store import is_path
 
-Form = Literal["tokens", "published"]
+Form = Literal["tokens", "published", "average"]
 PLAIN = {"mobilenet_v2_se": "mobilenet_v2"}  # whose published weights fit a trunk that has none of its own
 
 
@@ -58,12 +58,14 @@ class ModalityFusion(Freezable):
         trunk: Any backbone's name.
         trunk_options: Of the trunk, as create_model takes them: {"width": 0.5}.
         shared: One trunk for all maps; else one for each, with as many times the parameters.
+        slices: The trunk is one of images and sees each slice of a volume; regions are means over slices too. So a
+            network of photographs keeps its weights as they are.
         form: "tokens": a token for each map and region; "published": the maps' channels in a row, a token for each
-            region, which knows of no missing map.
+            region, which knows of no missing map; "average": the mean of what each map says alone.
         regions: Along each axis of the trunk's last map; None: 2 in the plane, 1 along the depth.
         width: Of a token; with "published" of the MLP's hidden layer.
         heads: Of the attention.
-        layers: Of attention and MLP; one with "published".
+        layers: Of attention and MLP; one with "published" and "average".
         pooling: "mean" of the tokens that are there, or a "class" token.
         dropout: Rate in the blocks and before the last layer.
         modality_dropout: Rate at which maps are dropped in training, never all of a patient: for patients that will
@@ -83,27 +85,34 @@ class ModalityFusion(Freezable):
     usual_channels, usual_classes = 3, 2
 
     def __init__(self, in_channels: int = 3, *, num_classes: int = 2, trunk: str = "mobilenet_v2_se",
-                 trunk_options: Mapping[str, Any] | None = None, shared: bool = True, form: Form = "tokens",
-                 regions: Sequence[int] | None = None, width: int = 128, heads: int = 4, layers: int = 1,
-                 pooling: Pooling = "mean", dropout: float = 0.2, modality_dropout: float = 0.0, clinical: int = 0,
-                 dims: int = 3, attention: AttentionPlan | None = None) -> None:
+                 trunk_options: Mapping[str, Any] | None = None, shared: bool = True, slices: bool = False,
+                 form: Form = "tokens", regions: Sequence[int] | None = None, width: int = 128, heads: int = 4,
+                 layers: int = 1, pooling: Pooling = "mean", dropout: float = 0.2, modality_dropout: float = 0.0,
+                 clinical: int = 0, dims: int = 3, attention: AttentionPlan | None = None) -> None:
         super().__init__()
         check_choice("form", form, Form)
         check_choice("pooling", pooling, Pooling)
         _check_counts(clinical=clinical, in_channels=in_channels, num_classes=num_classes, width=width, layers=layers)
         _check_rates(dropout=dropout, modality_dropout=modality_dropout)
+        if slices and dims != 3:
+            raise UsageError(f"slices go with volumes, dims=3, got dims={dims}")
         count = 1 if shared else in_channels
-        self.trunks = nn.ModuleList(_trunk(trunk, trunk_options or {}, dims, attention) for _ in range(count))
+        self.trunks = nn.ModuleList(_trunk(trunk, trunk_options or {}, 2 if slices else dims, attention)
+                                    for _ in range(count))
         first = self.backbones[0]
-        self.in_channels, self.dims, self.channels_last = in_channels, dims, first.channels_last
+        self.in_channels, self.dims, self.slices = in_channels, dims, slices
+        self.channels_last = first.channels_last and not slices
         self.encoder_weights = EncoderWeights(name=PLAIN.get(trunk, trunk))
         layout = Layout(in_channels, _regions(regions, dims), first.embedding_channels)
         self.regions = layout.regions
         given: dict[str, Any] = {"num_classes": num_classes, "width": width, "heads": heads, "dropout": dropout,
                                  "modality_dropout": modality_dropout}
+        if form != "tokens":
+            _refuse_with(form, layers=layers != 1, pooling=pooling != "mean", clinical=clinical > 0)
         if form == "published":
-            _refuse_published(layers=layers != 1, pooling=pooling != "mean", clinical=clinical > 0)
-            self.classifier: TokenFusion | ChannelFusion = ChannelFusion(layout, **given)
+            self.classifier: TokenFusion | ChannelFusion | LateFusion = ChannelFusion(layout, **given)
+        elif form == "average":
+            self.classifier = LateFusion(layout, **{name: one for name, one in given.items() if name != "heads"})
         else:
             self.classifier = TokenFusion(layout, layers=layers, pooling=pooling, clinical=clinical, **given)
 
@@ -145,11 +154,13 @@ class ModalityFusion(Freezable):
             layer: Which, the last one unless told.
 
         Raises:
-            UsageError: there is not one name a map.
+            UsageError: there is not one name a map, or the form has no attention.
         """
         names = [f"map {place}" for place in range(self.in_channels)] if names is None else list(names)
         if len(names) != self.in_channels:
             raise UsageError(f"names must be one a map ({self.in_channels}), got {len(names)}")
+        if isinstance(self.classifier, LateFusion):
+            raise UsageError("form='average' has no attention")
         weights = self.classifier.weights(self.forward_features(x), clinical, layer=layer)
         return AttentionMaps(weights, self.classifier.named(names))
 
@@ -184,13 +195,23 @@ class ModalityFusion(Freezable):
         some = self.training and not bool(present.all())
         if some and not bool(present.any()):
             return maps.new_zeros(len(maps), layout.places, layout.channels)
-        means = region_means(trunk(maps[present] if some else maps), self.regions).flatten(2).transpose(1, 2)
+        found = self._through(trunk, maps[present] if some else maps)
+        means = region_means(found, self.regions).flatten(2).transpose(1, 2)
         made = torch.unflatten(trunk.embedding(means.flatten(0, 1)), 0, (-1, layout.places))
         if not some:
             return made.masked_fill(~present[:, None, None], 0.0)
         whole = made.new_zeros(len(maps), *made.shape[1:])
         whole[present] = made
         return whole
+
+
+    def _through(self, trunk: Backbone, maps: Tensor) -> Tensor:
+        """Return the trunk's last map of each, (B, 1, *S) -> (B, C, *T); with `slices` slice by slice, T[0] = S[0]."""
+        if not self.slices:
+            y: Tensor = trunk(maps)
+            return y
+        found: Tensor = trunk(maps.transpose(1, 2).flatten(0, 1))
+        return torch.unflatten(found, 0, (-1, maps.shape[2])).transpose(1, 2)
 
 
 def present_maps(x: Tensor) -> Tensor:
@@ -236,6 +257,6 @@ def _check_rates(**rates: float) -> None:
             raise UsageError(f"{name} must be at least 0 and below 1, got {value!r}")
 
 
-def _refuse_published(**given: bool) -> None:
+def _refuse_with(form: Form, **given: bool) -> None:
     for name in (name for name, one in given.items() if one):
-        raise UsageError(f"{name} and form='published' cannot be given together", fix="form='tokens'")
+        raise UsageError(f"{name} and form={form!r} cannot be given together", fix="form='tokens'")

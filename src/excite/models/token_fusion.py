@@ -1,9 +1,9 @@
-"""What turns the vectors of several maps into logits: attention between tokens, or the published form of it.
+"""What turns the vectors of several maps into logits: attention between tokens, its published form, or no attention.
 
 Vectors of pooled maps that are concatenated along their channels are ONE token, and attention over one token does
 nothing: its only weight is 1, whatever query and key are. Tokens have to exist before anything attends. In
 `TokenFusion` they are the regions of each map; in `ChannelFusion`, the published form, they are the regions alone, each
-with the channels of all maps.
+with the channels of all maps. `LateFusion` is what both have to beat: an answer of each map, and their mean.
 
 Source: the published description of MobileNetV2-SE for renal fibrosis, which concatenates the maps' features "along the
 channel dimension" before multi-head self-attention and an MLP; learned embeddings and the class token: Dosovitskiy et
@@ -68,6 +68,9 @@ class Fusion(nn.Module):
 class TokenFusion(Fusion):
     """Tokens of maps and regions, embedded, attending to each other; their mean or a class token; an MLP.
 
+    Each map has a projection of its own: what is high in one map of a disease is low in another, and the sum of tokens
+    that one matrix made of all maps could tell them apart through what is not linear only.
+
     Args:
         layout: Of the vectors.
         num_classes: Length of the logits.
@@ -88,7 +91,7 @@ class TokenFusion(Fusion):
         super().__init__(layout, modality_dropout=modality_dropout)
         self.columns = clinical
         self.blocks = nn.ModuleList(TokenBlock(width, heads=heads, dropout=dropout) for _ in range(layers))
-        self.project = nn.Linear(layout.channels, width)
+        self.project = nn.ModuleList(nn.Linear(layout.channels, width, bias=False) for _ in range(layout.modalities))
         self.modality, self.region = nn.Embedding(layout.modalities, width), nn.Embedding(layout.places, width)
         self.summary = nn.Parameter(torch.empty(1, width)) if pooling == "class" else None
         self.clinical = nn.Linear(2 * clinical, width) if clinical else None
@@ -108,7 +111,8 @@ class TokenFusion(Fusion):
     def tokens(self, vectors: Tensor, clinical: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the tokens, (N, T, width), and which of them are there, (N, T)."""
         parts, present = self.parted(vectors)
-        tokens = (self.project(parts) + self.modality.weight[:, None] + self.region.weight).flatten(1, 2)
+        own = torch.stack([project(part) for project, part in zip(self.project, parts.unbind(1), strict=True)], dim=1)
+        tokens = (own + self.modality.weight[:, None] + self.region.weight).flatten(1, 2)
         present = present.repeat_interleave(self.layout.places, dim=1)
         if self.clinical is not None:
             token, there = self._of_columns(clinical, vectors)
@@ -209,6 +213,37 @@ class ChannelFusion(Fusion):
     def named(self, maps: Sequence[str]) -> tuple[str, ...]:
         """Return the names of the tokens: the regions'."""
         return tuple(self.layout.named())
+
+
+class LateFusion(Fusion):
+    """An MLP of each map's regions, and the mean of the maps' probabilities: no map knows of another.
+
+    Args:
+        layout: Of the vectors.
+        num_classes: Length of the logits.
+        width: Hidden width of the MLPs.
+        dropout: Rate before the last layer.
+        modality_dropout: Rate at which maps are dropped in training, never all of a sample.
+
+    Shape:
+        (N, modalities * places * channels + modalities) -> (N, num_classes), logarithms of probabilities
+    """
+
+    def __init__(self, layout: Layout, *, num_classes: int, width: int, dropout: float,
+                 modality_dropout: float) -> None:
+        super().__init__(layout, modality_dropout=modality_dropout)
+        self.mlps = nn.ModuleList(_mlp(layout.places * layout.channels, width, num_classes, dropout=dropout)
+                                  for _ in range(layout.modalities))
+
+    def forward(self, vectors: Tensor, clinical: Tensor | None = None) -> Tensor:
+        """Return the logarithm of the mean of the probabilities that the maps which are there give."""
+        if clinical is not None:
+            raise UsageError("clinical columns and form='average' cannot be given together", fix="form='tokens'")
+        parts, present = self.parted(vectors)
+        single = torch.stack([mlp(part) for mlp, part in zip(self.mlps, parts.flatten(2).unbind(1), strict=True)], 1)
+        shares = single.softmax(dim=2).masked_fill(~present[:, :, None], 0.0).sum(dim=1)
+        shares = shares / present.sum(dim=1, keepdim=True).clamp(min=1)
+        return shares.clamp(min=torch.finfo(torch.float32).tiny).log()
 
 
 def _mlp(given: int, hidden: int, made: int, *, dropout: float) -> nn.Sequential:
