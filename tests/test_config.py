@@ -10,12 +10,13 @@ from excite.errors import UsageError
 from excite.jobs.kinds import with_defaults
 from excite.jobs.scenes.sections import SceneConfig
 from excite.jobs.sections import TrainConfig
+from excite.jobs.volume_masks.sections import MaskedVolumeConfig
 from excite.jobs.volumes.sections import VolumeConfig
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
-TASKS = {"hc18": "heads", "heads": "heads", "hybridsn": "scene", "renal_fibrosis": "volumes",
-         "scene": "scene", "ultrasound_planes": "auto"}
-KINDS = {"scene": SceneConfig, "volumes": VolumeConfig}
+TASKS = {"hc18": "heads", "heads": "heads", "hippocampus": "volume_masks", "hybridsn": "scene",
+         "renal_fibrosis": "volumes", "scene": "scene", "ultrasound_planes": "auto"}
+KINDS = {"scene": SceneConfig, "volumes": VolumeConfig, "volume_masks": MaskedVolumeConfig}
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)

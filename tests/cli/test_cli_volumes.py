@@ -61,11 +61,26 @@ def test_train_and_predict_from_the_command_line(table, tmp_path):
         excite("predict", tmp_path / "run", table, "--masks", "x")
 
 
+@pytest.mark.slow
+def test_clinical_columns_and_a_report_without_pictures_from_the_command_line(table, tmp_path):
+    write_rows(table, [row | {"age": "" if place == 4 else f"{40 + 3 * place}"}
+                       for place, row in enumerate(read_rows(table))])
+    excite("train", table, "--clinical", "age", "--no-images", "--out", tmp_path / "run", *SMALL)
+    page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
+    assert "left out as asked" in page and "data:image" not in page and "age of 11 of 12 rows" in page
+    one = excite("predict", tmp_path / "run", f"t1={table.parent / 'maps/0_t1.nii.gz'}", "age=54", "--json")
+    found = json.loads(one.stdout)
+    assert found["notes"] == ["without adc"] and found["label"] in ("low", "high")
+
+
 def test_options_of_images_and_scenes_are_refused(table):
     with pytest.raises(UsageError, match="--size must be left out here"):
         excite("train", table, "--size", "64")
     with pytest.raises(UsageError, match="--window must be left out here"):
         excite("train", table, "--window", "9")
+    images = write_rows(table.with_name("images.csv"), [{"image": "a.png", "label": "x"}])
+    with pytest.raises(UsageError, match="--clinical must be left out here: for volumes only"):
+        excite("train", images, "--clinical", "age")
 
 
 def test_simulate_volumes_makes_a_table(tmp_path):

@@ -105,3 +105,18 @@ def test_voxels_of_nan_are_faults_unless_they_were_not_seen(geometry, patients, 
         VolumeStore.build(patients, geometry, how=PLAIN)
     found = VolumeStore.build(patients, geometry, how=Reading({}, "unseen"))
     assert np.isnan(found.values[0, 0]).mean() > 0.3 and "count as not seen" in found.notes[0][0]
+
+
+def test_clinical_columns_go_with_the_levels(geometry, patients):
+    stored = VolumeStore.build(patients, geometry, how=PLAIN).values
+    values = np.array([[40, 60], [50, np.nan], [60, 90]], np.float32)
+    fitted = geometry.fit(stored).fit_clinical(("age", "egfr"), values)
+    assert fitted.columns == ("age", "egfr") and fitted.stored_key == geometry.stored_key
+    np.testing.assert_allclose(fitted.scale(values)[:, 0], [-1.2247449, 0, 1.2247449], rtol=1e-6)
+    tree = fitted.to_json()
+    assert VolumePreprocess.from_json(tree) == fitted and "clinical" not in geometry.fit(stored).to_json()
+    assert fitted.doubts(stored[0], [400, 70])[-1].startswith("age: 400 lies outside what the training patients have")
+    with pytest.raises(ModelError, match="clinical columns cannot be used"):
+        VolumePreprocess.from_json({**tree, "clinical": [{"name": "age"}]})
+    with pytest.raises(ModelError, match="cannot be used"):
+        VolumePreprocess.from_json({**tree, "clinical": [3]})

@@ -1,5 +1,6 @@
 """Tables of volumes: which columns hold them, what is missing, and what is wrong with which line."""
 
+import numpy as np
 import pytest
 
 from excite.data.volumes.sections import VolumesSection
@@ -74,3 +75,31 @@ def test_a_column_that_is_not_there_is_named_with_the_nearest(table):
         read_volume_table(section(write_rows(table, rows)))
     with pytest.raises(DataError, match=r"no column of the table holds volumes.*--maps"):
         read_volume_table(section(write_rows(table, [{"patient": "a", "grade": "b"}])))
+
+
+def test_clinical_columns_are_numbers_and_empty_cells_are_missing(table):
+    rows = [row | {"age": f"{40 + place}", "egfr": "" if place == 2 else "61.5"}
+            for place, row in enumerate(read_rows(table))]
+    found = read_volume_table(section(write_rows(table, rows), clinical=("egfr", "age")))
+    assert found.columns == ("egfr", "age") and found.clinical.dtype == np.float32
+    assert found.clinical[1].tolist() == [61.5, 41] and np.isnan(found.clinical[2, 0]) and found.clinical[2, 1] == 42
+    assert read_volume_table(section(table)).clinical is None
+
+
+def test_texts_in_clinical_columns_are_faults_that_name_line_and_column(table):
+    rows = [row | {"age": "NA" if place == 3 else "50"} for place, row in enumerate(read_rows(table))]
+    with pytest.raises(DataError, match=r"1 fault.*line 5: the column age must be a number with a decimal point, or "
+                                        r"empty, got 'NA'"):
+        read_volume_table(section(write_rows(table, rows), clinical=("age",)))
+
+
+@pytest.mark.parametrize(("columns", "message"), [
+    (("grade",), "volumes.clinical must name columns of numbers beside the maps, got 'grade', which is the label"),
+    (("patient",), "got 'patient', which is the patient"), (("adc",), "got 'adc', which is a map"),
+    (("age", "age"), "volumes.clinical must name each column once, got age, age"),
+    (("agee",), "the table has no column 'agee'; did you mean 'age'"),
+])
+def test_columns_that_are_something_else_are_refused(table, columns, message):
+    write_rows(table, [row | {"age": "50"} for row in read_rows(table)])
+    with pytest.raises(UsageError, match=message):
+        read_volume_table(section(table, clinical=columns))

@@ -6,7 +6,13 @@ import torch
 
 from excite.data.volumes.augment import VolumeAugment
 from excite.data.volumes.preprocess import VolumePreprocess
+from excite.engine.contracts import inputs_of
+from excite.engine.loop import fit
+from excite.engine.precision import choose
+from excite.engine.sections import LoopSection, OptimSection, ScheduleSection
 from excite.engine.volumes import VolumeBatches
+from excite.losses.sections import LossSection
+from excite.tasks.classification import ClassificationTask
 
 
 @pytest.fixture
@@ -64,3 +70,43 @@ def test_leaving_early_ends_the_thread(stored, preprocess):
     source.close()
     with pytest.raises(StopIteration):
         next(source)
+
+
+def test_clinical_values_stand_beside_the_images_of_their_row_in_whatever_order(stored, preprocess):
+    values = np.arange(18, dtype=np.float32).reshape(9, 2)
+    values[6, 1] = np.nan
+    fitted = preprocess.fit_clinical(("age", "egfr"), values)
+    for more in ({}, {"sampler": "shuffle", "augment": VolumeAugment()}):
+        for one in batches(stored, fitted, clinical=values, **more).batches(1):
+            images, beside = inputs_of(one)
+            assert images is one.images and beside.dtype == torch.float32
+            np.testing.assert_array_equal(beside.numpy(), fitted.scale(values)[one.index])
+    assert len(inputs_of(next(batches(stored, preprocess).batches(0)))) == 1
+
+
+def test_a_step_and_the_choice_of_precision_give_the_network_both(stored, preprocess, tmp_path):
+    values = np.random.default_rng(3).normal(50, 9, (9, 1)).astype(np.float32)
+    values[4] = np.nan
+    fitted = preprocess.fit_clinical(("age",), values)
+    seen = []
+
+    class Both(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = torch.nn.Linear(2, 3)
+
+        def forward(self, images, clinical):
+            seen.append(clinical.clone())
+            return self.linear(torch.cat((images.flatten(1).mean(1, keepdim=True), clinical.nan_to_num(0)), 1))
+
+    source = batches(stored, fitted, clinical=values)
+    task = ClassificationTask(("a", "b", "c"), LossSection(), [1, 1, 1])
+    model = Both()
+    choose(model, task, next(source.batches(0)))
+    fit(model, task, batches(stored, fitted, clinical=values, sampler="shuffle"), source, optim=OptimSection(),
+        schedule=ScheduleSection(), loop=LoopSection(epochs=1, batch_size=2, precision="float32", threads=1,
+                                                     monitor="loss"), seed=0, folder=tmp_path, log=lambda _: None)
+    told = torch.cat(seen).squeeze(1).numpy()
+    expected = fitted.scale(values)[[8, 0, 4, 2, 6], 0]
+    assert np.isnan(told).any() and set(np.round(told[~np.isnan(told)], 5)) == set(
+        np.round(expected[~np.isnan(expected)], 5))

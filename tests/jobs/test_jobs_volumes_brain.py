@@ -61,7 +61,8 @@ def test_series_of_a_study_are_told_apart_and_lie_on_one_grid(study, real_data):
 def test_the_study_is_fused_and_every_series_matters(study):
     store, preprocess = study
     images = torch.from_numpy(preprocess.normalise(np.asarray(store.values[0]))[None])
-    model = lively(create_model("modality_fusion", dims=3, in_channels=4, num_classes=3), images.double()).float().eval()
+    fusion = create_model("modality_fusion", dims=3, in_channels=4, num_classes=3)
+    model = lively(fusion, images.double()).float().eval()
     with torch.no_grad():
         whole = model(images)
         without = torch.stack([model(images.index_fill(1, torch.tensor([place]), 0.0))[0] for place in range(4)])

@@ -154,7 +154,8 @@ def test_a_linear_answer_to_maps_that_point_apart_needs_a_projection_a_map():
     tokens, _ = model.classifier.tokens(vectors)
     parts, _ = model.classifier.layout.parted(vectors)
     for place, project in enumerate(model.classifier.project):
-        own = parts[:, place] @ project.weight.T + model.classifier.modality.weight[place] + model.classifier.region.weight
+        placed = model.classifier.modality.weight[place] + model.classifier.region.weight
+        own = parts[:, place] @ project.weight.T + placed
         assert_equal(tokens[:, place * 4:place * 4 + 4].detach(), own.detach())
     kernels = [project.weight for project in model.classifier.project]
     assert not torch.equal(kernels[0], kernels[1]) and not torch.equal(kernels[0], kernels[2])

@@ -134,7 +134,7 @@ def test_warnings_stand_where_they_are_due_and_nowhere_else(report_data: Made, m
                                                             changes: dict[str, Any], says: str,
                                                             otherwise: dict[str, Any]) -> None:
     for drawing in ("class_counts", "reliability", "roc"):
-        monkeypatch.setattr(f"excite.report.figures.{drawing}", lambda *_: "")  # a second of drawing saved
+        monkeypatch.setattr(f"excite.report.figures.{drawing}", lambda *_, **__: "")  # a second of drawing saved
     monkeypatch.setattr("excite.report.figures.learning_curves", lambda *_, **__: [])
     assert says in Reader(render(report_data(**changes))).text
     assert says not in Reader(render(report_data(**otherwise))).text

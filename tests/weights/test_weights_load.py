@@ -317,6 +317,8 @@ def test_what_the_source_does_not_say_is_a_caution_and_create_model_warns_of_it(
     assert report.cautions == ("the source does not say its ceil_pool (False): it is taken to be this network's",)
     with pytest.warns(UserWarning, match="resnet18: the source does not say its ceil_pool"):
         create_model("resnet18", num_classes=3, weights=bare)
+    with pytest.warns(UserWarning, match="modality_fusion: the source does not say its ceil_pool"):
+        create_model("modality_fusion", dims=2, trunk="resnet18", weights=bare)
     with pytest.warns(UserWarning, match="start='paper' is not 1 at first: the outputs are not the source's"):
         create_model("resnet18", num_classes=3, weights=state, attention="se")
 

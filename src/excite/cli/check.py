@@ -40,8 +40,18 @@ def check(
       excite check busi/ --write-clean clean.csv
       excite check FETAL_PLANES_DB_data.csv --label-col Plane --patient-col Patient_num --json
     """
+    from excite.data.volumes.mask_table import is_mask_table
     from excite.data.volumes.volume_table import is_volume_table
 
+    if is_mask_table(table):
+        from excite.cli.scenes import refuse
+        from excite.cli.volume_masks import check_mask_table
+
+        refuse({"--write-clean": write_clean, "--root": root, "--layout": layout, "--image-col": image_col,
+                "--label-col": label_col, "--group-col": group_col, "--patient-from": patient_from,
+                "--existing-only": existing_only}, "images")
+        check_mask_table(table, patient_col=patient_col, json=json)
+        return
     if is_volume_table(table):
         from excite.cli.scenes import refuse
         from excite.cli.volumes import check_table

@@ -90,6 +90,15 @@ def evaluate(
                           options={"block": block, "out": out, "maps": maps, "threads": threads,
                                    "resamples": resamples, "seed": seed})
         return
+    if task == "volume_masks":
+        from excite.cli.volume_masks import evaluate_volume_masks
+
+        refuse({"--views": views, "--tolerance": tolerance, "--labels": labels, "--classes": classes,
+                "--block": block, "--maps": maps or None, **{f"--{name.replace('_', '-')}": value for name, value in
+                                                            options.items() if name != "patient_col"}}, "other data")
+        evaluate_volume_masks(source, data, split, patient_col=patient_col, out=out, threads=threads,
+                              resamples=resamples, seed=seed, json=json)
+        return
     if task is not None:
         refuse({"--labels": labels, "--classes": classes, "--block": block, "--maps": maps or None,
                 "--variable": variable, "--drop-bands": drop_bands, "--no-data": no_data, "--white": white,

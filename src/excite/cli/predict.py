@@ -15,7 +15,8 @@ def predict(
                                                   "folders or tables of them; a table of volumes, or MAP=FILE "
                                                   "for each map of one patient.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write a table: .csv or .jsonl; of a cube a map: "
-                                             ".png, .npy, .mat or .hdr (ENVI), of several a folder.")] = None,
+                                             ".png, .npy, .mat or .hdr (ENVI), of several a folder; of labels of "
+                                             "volumes a folder.")] = None,
     features: Annotated[Path | None, typer.Option(help="Write one vector an image: .npz or .csv.")] = None,
     masks: Annotated[Path | None, typer.Option(help="Folder for masks: PNG, 0 and 255, in the images' size.")] = None,
     overlays: Annotated[Path | None, typer.Option(help="Folder for images with what was found drawn on them.")] = None,
@@ -55,10 +56,12 @@ def predict(
       excite predict runs/pines other.hdr --out map.hdr --confidence sure.npy
       excite predict runs/tissue cubes/ --out maps/
       excite predict runs/kidneys t1=a/t1.nii.gz adc=a/adc.nii.gz
+      excite predict runs/hippocampus scan.nii.gz --out labels/
     """
     from excite.cli.predicted import line_of, spacing_of
     from excite.cli.scenes import predict_scenes, quoted, refuse, task_of
     from excite.cli.talk import emit, say
+    from excite.cli.volume_masks import predict_volume_masks
     from excite.cli.volumes import predict_volumes
     from excite.data.sections import DataSection
     from excite.jobs.predict import predict as run_prediction
@@ -73,14 +76,17 @@ def predict(
                  "--white": white, "--dark": dark}
     task = task_of(bundle)
     if task is not None:
-        other = task in ("scene", "volumes")
+        other = task in ("scene", "volumes", "volume_masks")
         refuse(of_images if other else of_scenes, "images" if other else "hyperspectral cubes")
-    if task == "volumes":
+    if task in ("volumes", "volume_masks"):
         refuse(of_scenes, "hyperspectral cubes")
     if is_unfinished(bundle):
         last = "the temperature" if task == "scene" else "the level and the interval of heads"
         say(f"WARNING: this run has not ended (it has no report): what is settled last, such as {last}, may be "
             "missing; resume it with the excite train command that began it")
+    if task == "volume_masks":
+        predict_volume_masks(bundle, inputs, out=out, threads=threads, json=json)
+        return
     if task == "volumes":
         predict_volumes(bundle, inputs, out=out, threads=threads, json=json)
         return

@@ -35,8 +35,9 @@ def task_of(bundle: Path) -> str | None:
     from excite.errors import ExciteError
     from excite.jobs.volumes.fold_bundles import bundles_of
 
+    found = bundles_of(bundle) or [bundle]
     try:
-        return read_bundle(find_bundle((bundles_of(bundle) or [bundle])[0]), verify=False).task
+        return read_bundle(find_bundle(found[0]), verify=False).task
     except ExciteError:
         return None
 

@@ -153,24 +153,30 @@ def volumes(
     out: Annotated[Path, typer.Option("--out", help="Folder to write; made if missing.")],
     patients: Annotated[int, typer.Option("--patients", help="How many patients.")] = 60,
     missing: Annotated[float, typer.Option("--missing", help="Share of patients who lack a map or two.")] = 0.3,
+    masks: Annotated[bool, typer.Option("--masks", help="Label volumes of the T1 maps too: cortex, medulla, pelvis.")
+                     ] = False,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same patients.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Simulate kidneys with T1, ADC and T2* maps and a grade of fibrosis that no single map tells.
 
     Writes NIfTI files on grids of their own under OUT/maps, a table (patient, t1, adc, t2star, grade, ...) and
-    OUT/truth.json with what was planted: missing and shifted maps.
+    OUT/truth.json with what was planted: missing and shifted maps. With --masks also OUT/masks and OUT/masks.csv
+    (patient, t1, mask, simulated), to train a network that labels every voxel.
 
     \b
     Examples:
       excite simulate volumes --out kidneys
       excite simulate volumes --out kidneys --patients 150 --missing 0.3 --seed 7
       excite simulate volumes --out small --patients 12 --json
+      excite simulate volumes --out kidneys --masks
     """
     from excite.data.phantom.volumes import simulate_volumes
     from excite.progress import spoken
 
-    table = simulate_volumes(out, patients=patients, missing=missing, seed=seed, progress=spoken())
+    table = simulate_volumes(out, patients=patients, missing=missing, seed=seed, masks=masks, progress=spoken())
     say(f"{patients} simulated patients: {table}\nnext: excite train {quote(str(table))} --classes none,mild,severe")
+    if masks:
+        say(f"or: excite train {quote(str(out / 'masks.csv'))} --classes background,cortex,medulla,pelvis")
     if json:
         emit({"table": str(table), "truth": str(out / "truth.json"), "patients": patients, "simulated": True})

@@ -18,8 +18,8 @@ from excite.cli.columns import (
 )
 
 Table = Annotated[Path | None, typer.Argument(help="CSV table of images, of volumes or of hyperspectral cubes, "
-                                                   "folder of images, or cube; data.table, volumes.table, "
-                                                   "scene.table or scene.cube of --config otherwise.")]
+                                                   "folder of images, folder of the Decathlon, or cube; data.table, "
+                                                   "volumes.table, scene.table or scene.cube of --config otherwise.")]
 
 
 def train(
@@ -39,12 +39,15 @@ def train(
     threads: Annotated[int | None, typer.Option(help="CPU threads; all cores otherwise.")] = None,
     budget: Annotated[str | None, typer.Option(help="Fit the epochs to this time: 30m, 2h, 90s.")] = None,
     frozen_features: Annotated[bool, typer.Option("--frozen-features", help="Train only a classifier's head, on what "
-                                                  "the trunk gives once: epochs of milliseconds.")] = False,
+                                                  "the trunk gives once: epochs of milliseconds; of volumes nested "
+                                                  "folds.")] = False,
     labels: Annotated[Path | None, typer.Option(help="Labels of a cube's pixels; else those beside it.")] = None,
     window: Annotated[int | None, typer.Option(help="Pixels along the windows of a cube.")] = None,
     repeats: Annotated[int | None, typer.Option(help="Trainings on a cube, each with another seed.")] = None,
     maps: Annotated[str | None, typer.Option(help="Columns with volumes, t1,adc,t2star; all that hold some "
                                                   "otherwise.")] = None,
+    clinical: Annotated[str | None, typer.Option(help="Columns of numbers beside the maps, age,egfr; an empty cell is "
+                                                      "missing.")] = None,
     folds: Annotated[int | None, typer.Option(help="Cross-validate on volumes: so many folds, each tested once.")
                      ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Any config key: optim.lr=0.01.")] = None,
@@ -67,7 +70,8 @@ def train(
     again resumes; a finished run is only reported again. Splits are by patient where the table says who, else by
     near-duplicate cluster. A hyperspectral cube makes a map of its classes; it is split by blocks, with a guard. A
     table of cubes (columns cube, labels, patient) is split by patient. A table of volumes has a column for each map
-    of a patient (NIfTI files, DICOM folders; some may be missing) and makes one decision of them.
+    of a patient (NIfTI files, DICOM folders; some may be missing) and makes one decision of them; one with a column
+    mask of label volumes, or a folder of the Decathlon, makes a network that labels every voxel.
 
     \b
     Examples:
@@ -79,10 +83,13 @@ def train(
       excite train Indian_pines_corrected.mat --window 11 --out runs/pines
       excite train tissue/table.csv --out runs/tissue
       excite train kidneys/table.csv --classes none,mild,severe --folds 5
+      excite train Task04_Hippocampus/ --config configs/hippocampus.yaml
+      excite train kidneys/table.csv --folds 5 --frozen-features --set nested.features=levels
     """
     from excite.cli.scenes import is_for_scenes, quoted, refuse, train_on_scene
     from excite.cli.talk import emit, say
-    from excite.cli.volumes import is_for_volumes, train_on_volumes
+    from excite.cli.volume_masks import is_for_volume_masks, train_on_volume_masks
+    from excite.cli.volumes import is_for_volumes, is_nested, nested_on_volumes, train_on_volumes
     from excite.config import load_config
     from excite.data.table import TABLE_SUFFIXES
     from excite.jobs.sections import TrainConfig
@@ -95,17 +102,34 @@ def train(
                  "--group-col": group_col, "--patient-from": patient_from, "--layout": layout,
                  "--existing-only": existing_only, "--classes": classes, "--dry-run": dry_run or None}
     of_scenes = {"--labels": labels, "--window": window, "--repeats": repeats}
+    if is_for_volume_masks(table, config):
+        ours = ("--patient-col", "--classes")
+        refuse({**{name: value for name, value in of_images.items() if name not in ours}, **of_scenes,
+                "--clinical": clinical, "--folds": folds}, "images, hyperspectral cubes or volumes with classes")
+        plain = {name: value for name, value in common.items() if not name.startswith("model.attention")}
+        train_on_volume_masks(config, {**plain, "model.attention": attention, "volumes.table": table,
+                                       "volumes.maps": maps.split(",") if maps else None,
+                                       "volumes.patient_col": patient_col,
+                                       "volumes.classes": classes.split(",") if classes else None},
+                              settings or (), out=out, images=images, json=json)
+        return
     if is_for_volumes(table, config):
-        both = {"--label-col": label_col, "--patient-col": patient_col, "--classes": classes}
+        both = ("--label-col", "--patient-col", "--classes", "--frozen-features")
+        nested = frozen_features or is_nested(config, settings or ())
+        if nested:
+            refuse({"--epochs": epochs, "--batch-size": batch_size, "--lr": lr}, "trainings of whole networks")
         refuse({**{name: value for name, value in of_images.items() if name not in both}, **of_scenes},
                "images or hyperspectral cubes")
-        chosen_maps = maps.split(",") if maps else None
-        train_on_volumes(config, {**common, "volumes.table": table, "volumes.maps": chosen_maps,
-                                  "volumes.label_col": label_col, "volumes.patient_col": patient_col,
-                                  "volumes.classes": classes.split(",") if classes else None, "split.folds": folds},
-                         settings or (), out=out, json=json)
+        chosen_maps, numbers = (text.split(",") if text else None for text in (maps, clinical))
+        values = {**common, "volumes.table": table, "volumes.maps": chosen_maps, "volumes.clinical": numbers,
+                  "volumes.label_col": label_col, "volumes.patient_col": patient_col,
+                  "volumes.classes": classes.split(",") if classes else None, "split.folds": folds}
+        if nested:
+            nested_on_volumes(config, values, settings or (), out=out, json=json)
+        else:
+            train_on_volumes(config, values, settings or (), out=out, images=images, json=json)
         return
-    refuse({"--maps": maps, "--folds": folds}, "volumes")
+    refuse({"--maps": maps, "--clinical": clinical, "--folds": folds}, "volumes")
     scene = is_for_scenes(table, config)
     refuse(of_images if scene else of_scenes, "images" if scene else "a hyperspectral cube")
     if scene:

@@ -44,8 +44,32 @@ def check_table(table: Path, *, label_col: str | None, patient_col: str | None, 
     say(f"next: excite train {shlex.quote(str(table))}")
 
 
+def is_nested(config: Path | None, settings: Iterable[str]) -> bool:
+    """Return whether a config or a setting asks for heads on frozen features: it has the section `nested`."""
+    from excite.config import read_yaml
+
+    if any(one.startswith("nested.") for one in settings):
+        return True
+    return config is not None and config.is_file() and "nested" in read_yaml(config)[0]
+
+
+def nested_on_volumes(config: Path | None, values: Mapping[str, object], settings: Iterable[str], *, out: Path | None,
+                      json: bool) -> None:
+    """Cross-validate heads on frozen features, chosen by inner folds, and tell what came of it."""
+    from excite.cli.talk import emit, say
+    from excite.config import load_config
+    from excite.jobs.volumes.nested import nested_cross_validate
+    from excite.jobs.volumes.nested_sections import NestedConfig
+    from excite.progress import spoken
+
+    run = nested_cross_validate(load_config(NestedConfig, config, overrides=settings, values=values), out=out,
+                                progress=spoken())
+    emit(run.summary()) if json else typer.echo(run.text())
+    say(f"next: look at {shlex.quote(str(run.report))}")
+
+
 def train_on_volumes(config: Path | None, values: Mapping[str, object], settings: Iterable[str], *, out: Path | None,
-                     json: bool) -> None:
+                     images: bool, json: bool) -> None:
     """Train on a table of volumes and tell what came of it."""
     from excite.cli.talk import emit, say
     from excite.config import load_config
@@ -56,7 +80,7 @@ def train_on_volumes(config: Path | None, values: Mapping[str, object], settings
 
     chosen = load_config(VolumeConfig, config, overrides=settings, values=values)
     several = chosen.split.folds is not None and chosen.split.fold is None
-    run = (cross_validate if several else train_volumes)(chosen, out=out, progress=spoken())
+    run = (cross_validate if several else train_volumes)(chosen, out=out, images=images, progress=spoken())
     emit(run.summary()) if json else typer.echo(run.text())
     say(f"next: excite predict {shlex.quote(str(run.folder))} TABLE  (patients with the same maps, some missing)")
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from excite.deploy import card_scene, card_volumes
+from excite.deploy import card_scene, card_volume_masks, card_volumes
 from excite.deploy.card_masks import levels, limits, measured, what
 from excite.deploy.card_text import row_of, text_of
 
@@ -21,6 +21,9 @@ def card(info: Mapping[str, Any]) -> str:
     elif info["task"] == "volumes":
         own = [*card_volumes.what(info), *_data(info), *_measured(info, "rows"), *card_volumes.prepared(info),
                *_probabilities(info, "rows"), *_network(info, "patients"), *card_volumes.limits(info)]
+    elif info["task"] == "volume_masks":
+        own = [*card_volume_masks.what(info), *_data(info), *card_volume_masks.measured(info),
+               *card_volume_masks.prepared(info), *_network(info, "scans"), *card_volume_masks.limits(info)]
     elif info["task"] == "classification":
         own = [*_what(info), *_data(info), *_measured(info), *_images(info), *_probabilities(info), *_network(info),
                *_limits(info)]

@@ -1,6 +1,6 @@
 """What a model card says of a network for volumes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from excite.deploy.card_text import text_of
@@ -14,8 +14,10 @@ def what(info: Mapping[str, Any]) -> list[str]:
     """Return what the network does."""
     names = "\n".join(f"- {text_of(name)}" for name in info["classes"])
     maps = ", ".join(map(text_of, info["preprocess"]["maps"]))
+    columns = ", ".join(text_of(one["name"]) for one in info["preprocess"].get("clinical", ()))
+    beside = f"\nBeside them it takes {columns}; what is not known is left out." if columns else ""
     return ["## What it does", f"Tells which of {len(info['classes'])} classes a patient belongs to, from these maps: "
-            f"{maps}; any that are there.\nMade {info['created'] or 'at an unknown time'}.", names]
+            f"{maps}; any that are there.{beside}\nMade {info['created'] or 'at an unknown time'}.", names]
 
 
 def prepared(info: Mapping[str, Any]) -> list[str]:
@@ -28,7 +30,15 @@ def prepared(info: Mapping[str, Any]) -> list[str]:
     return ["## What it does to volumes first",
             f"All maps of a patient are resampled onto {shape} voxels of {steps} mm (D, H, W) around the middle of the "
             f"{text_of(found['reference'])}, through their own places in the scanner; {KINDS[found['kind']]}.",
-            *([levels] if levels else [])]
+            *([levels] if levels else []), *_clinical(found.get("clinical", ()))]
+
+
+def _clinical(columns: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what the training part held of the clinical columns."""
+    lines = [f"- {text_of(one['name'])}: {one['low']:.5g} to {one['high']:.5g}, mean {one['mean']:.5g}, known of "
+             f"{one['known']} training rows" for one in columns]
+    return ["Clinical columns are brought to mean 0 and standard deviation 1 of the training part:",
+            "\n".join(lines)] if lines else []
 
 
 def limits(info: Mapping[str, Any]) -> list[str]:

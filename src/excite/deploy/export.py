@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -24,7 +24,7 @@ class Shipped(nn.Module):
     the logits.
 
     Shape:
-        (N, C, S, S) -> (N, K), (N, F)
+        (N, C, S, S) and, where the network takes some, clinical values (N, F) -> (N, K), (N, F)
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -32,13 +32,14 @@ class Shipped(nn.Module):
         self.model = model
         self.both = hasattr(model, "forward_features") and isinstance(getattr(model, "classifier", None), nn.Module)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor, clinical: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return logits and features."""
+        beside = () if clinical is None else (clinical,)
         if not self.both:
-            logits: Tensor = self.model(images)
+            logits: Tensor = self.model(images, *beside)
             return logits, logits * 1.0  # an output of its own: one value cannot have two names
         features = self.model.forward_features(images)  # type: ignore[operator]
-        return self.model.classifier(features), features  # type: ignore[operator]
+        return self.model.classifier(features, *beside), features  # type: ignore[operator]
 
 
 class ShippedMaps(nn.Module):
@@ -76,7 +77,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def export(model: nn.Module, file: Path, *, size: int | tuple[int, ...], channels: int, maps: bool = False,
-           least: int = 1) -> Path:
+           least: int = 1, clinical: int = 0) -> Path:
     """Write `model` as ONNX: input "images" (batch, channels, *S), outputs "logits" and "features".
 
     One file, any batch, BatchNorm folded into the convolutions, operator set OPSET; names of files, folders and
@@ -84,27 +85,31 @@ def export(model: nn.Module, file: Path, *, size: int | tuple[int, ...], channel
 
     Args:
         size: Of the input: a side, height and width, or those of a volume.
-        maps: A network for masks: one output "logits" (batch, classes, height, width), height and width any, unless
-            the network itself takes only some sizes: then this one.
+        maps: A network for masks: one output "logits" (batch, classes, *S); height and width of images any, unless
+            the network itself takes only some sizes: then this one. Volumes are of this size.
         least: Of the height and width that a network for masks takes.
+        clinical: Columns of a second input "clinical" (batch, clinical), NaN where a value is missing.
 
     Raises:
         ModelError: the network cannot be exported; the operator or line that stopped it is named.
     """
-    example = torch.rand(2, channels, *((size, size) if isinstance(size, int) else size))
+    examples = [torch.rand(2, channels, *((size, size) if isinstance(size, int) else size))]
+    if clinical:
+        examples.append(torch.rand(2, clinical).masked_fill(torch.eye(2, clinical, dtype=torch.bool), torch.nan))
     device = next((one.device for one in model.parameters()), torch.device("cpu"))
+    examples = [one.to(device) for one in examples]
     batch: dict[int, object] = {0: torch.export.Dim("batch", min=1, max=65536)}
     with evaluating(model), _quiet():
         wrapped = (ShippedMaps(model) if maps else Shipped(model)).eval().to(device)
         try:
-            graph = _traced(wrapped, example.to(device), maps, batch | {2: torch.export.Dim("height", min=least),
+            graph = _traced(wrapped, examples, maps, batch | {2: torch.export.Dim("height", min=least),
                                                                         3: torch.export.Dim("width", min=least)}
-                            if maps else batch)
+                            if maps and examples[0].ndim == 4 else batch)
         except Exception as fault:  # the exporter's own kinds share no base class
             if not maps:
                 raise _refused(fault) from fault
             try:
-                graph = _traced(wrapped, example.to(device), maps, batch)
+                graph = _traced(wrapped, examples, maps, batch)
             except Exception as other:
                 raise _refused(other) from other
     _strip(graph)
@@ -113,11 +118,12 @@ def export(model: nn.Module, file: Path, *, size: int | tuple[int, ...], channel
     return file
 
 
-def _traced(model: nn.Module, example: Tensor, maps: bool, shapes: dict[int, object]) -> ModelProto:
+def _traced(model: nn.Module, examples: Sequence[Tensor], maps: bool, shapes: dict[int, object]) -> ModelProto:
+    names = ["images", "clinical"][:len(examples)]
     program = torch.onnx.export(
-        model, (example,), dynamo=True, opset_version=OPSET, input_names=["images"], verbose=False,
+        model, tuple(examples), dynamo=True, opset_version=OPSET, input_names=names, verbose=False,
         output_names=["logits"] if maps else ["logits", "features"], external_data=False,
-        dynamic_shapes={"images": shapes})
+        dynamic_shapes={name: shapes if name == "images" else {0: shapes[0]} for name in names})
     if program is None:
         raise RuntimeError("the exporter returned nothing")
     return program.model_proto

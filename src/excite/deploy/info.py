@@ -9,10 +9,10 @@ from excite.metrics.conformal import HeadInterval
 
 FORMAT_VERSION = 1
 MASKS = ("segmentation", "heads")
-TASKS = ("classification", *MASKS, "scene", "volumes")
+TASKS = ("classification", *MASKS, "scene", "volumes", "volume_masks")
 _SEVERAL = ("at least two different texts", 2, 10**6)
-_CLASSES = {"classification": _SEVERAL, "scene": _SEVERAL, "volumes": _SEVERAL, "heads": ("one text", 1, 1),
-            "segmentation": ("at least one text, all different", 1, 10**6)}
+_CLASSES = {"classification": _SEVERAL, "scene": _SEVERAL, "volumes": _SEVERAL, "volume_masks": _SEVERAL,
+            "heads": ("one text", 1, 1), "segmentation": ("at least one text, all different", 1, 10**6)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +26,10 @@ class BundleInfo:
         model: Arguments of create_model: name, options, attention, dims, in_channels, num_classes; {} for a
             network of the caller's own, which predicts but cannot be rebuilt.
         preprocess: Preprocess.to_json(); of scenes {"reduction": BandReduction.to_json(), "window", "border"};
-            of volumes VolumePreprocess.to_json().
+            of volumes VolumePreprocess.to_json(), of label volumes MaskPreprocess.to_json().
         task: "classification", "segmentation", "heads": one region that is an ellipse, "scene": the class of every
-            pixel of a cube, or "volumes": several maps of a patient to one class.
+            pixel of a cube, "volumes": several maps of a patient to one class, or "volume_masks": the class of every
+            voxel of a scan.
         views: "one", or "flip": the image and its mirror image.
         temperature: Divides the logits of classes before the softmax.
         thresholds: {"level": P}: the probability from which a pixel is inside, for masks of one class.

@@ -56,12 +56,13 @@ class Parity:
                 f"{self.n} images, worst: {self.worst}")
 
 
-def parity(model: nn.Module, onnx: Path, images: Float, *, names: Sequence[str] | None = None, batch_size: int = 8,
-           progress: Progress | None = None) -> Parity:
+def parity(model: nn.Module, onnx: Path, images: Float, *, clinical: Float | None = None,
+           names: Sequence[str] | None = None, batch_size: int = 8, progress: Progress | None = None) -> Parity:
     """Compare the network with its export on prepared real images.
 
     Args:
         images: (N, C, S, S) float32, as the preprocessing makes them.
+        clinical: (N, F) float32, NaN where a value is missing, of a network that takes some beside the images.
         names: Of the images, for the message.
 
     Raises:
@@ -73,19 +74,20 @@ def parity(model: nn.Module, onnx: Path, images: Float, *, names: Sequence[str] 
         raise UsageError("parity needs at least one real image", fix="give some of the validation part")
     names = list(names) if names is not None else [f"image {row}" for row in range(len(images))]
     session = open_session(onnx, threads=usable_cores())
-    source = session.get_inputs()[0].name
+    sources = [one.name for one in session.get_inputs()]
+    given = [images] if clinical is None else [images, clinical]
     trained: list[list[Float]] = [[], []]
     shipped: list[list[Float]] = [[], []]
     network = Shipped(model)
     with evaluating(model), torch.inference_mode():
         for start in range(0, len(images), batch_size):
-            batch = np.ascontiguousarray(images[start:start + batch_size], dtype=np.float32)
+            batch = [np.ascontiguousarray(one[start:start + batch_size], dtype=np.float32) for one in given]
             device = next((one.device for one in model.parameters()), torch.device("cpu"))
-            tensor = torch.from_numpy(batch).to(device)
-            _, features = network(tensor)
-            trained[0].append(model(tensor).float().cpu().numpy())  # the network's own way, not the wrapper's
+            tensors = [torch.from_numpy(one).to(device) for one in batch]
+            _, features = network(*tensors)
+            trained[0].append(model(*tensors).float().cpu().numpy())  # the network's own way, not the wrapper's
             trained[1].append(features.float().cpu().numpy())
-            for place, value in enumerate(session.run(["logits", "features"], {source: batch})):
+            for place, value in enumerate(session.run(["logits", "features"], dict(zip(sources, batch, strict=True)))):
                 shipped[place].append(value)
             progress.step("parity", min(start + batch_size, len(images)), len(images))
     return compare([np.concatenate(part) for part in trained], [np.concatenate(part) for part in shipped], names)

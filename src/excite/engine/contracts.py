@@ -23,6 +23,11 @@ class BatchLike(Protocol):
         """Return the labels, (N,) int64, or masks, (N, K, *S) float32."""
 
 
+def inputs_of(batch: BatchLike) -> tuple[Tensor, ...]:
+    """Return what the network is called with: the images, and what a batch has `beside` them, (N, F) each."""
+    return (batch.images, *getattr(batch, "beside", ()))
+
+
 class Batches(Protocol):
     """The batches of one part of the data; those of an epoch depend on its number and nothing else."""
 

@@ -19,7 +19,7 @@ from excite.engine.precision import Choice, as_configured, choose
 from excite.engine.sections import LoopSection, OptimSection, ScheduleSection
 from excite.engine.signals import StopFlag
 from excite.engine.state import Setup, Training, arrange, prefers_last
-from excite.engine.step import check_finite, place, take_step
+from excite.engine.step import check_finite, placed, take_step
 from excite.errors import DataError, Interrupted
 from excite.machine import usable_cores
 from excite.progress import Progress, silent
@@ -138,7 +138,7 @@ def _validate(setup: Setup, state: Training) -> dict[str, float | None]:
         for batch in batches:
             if setup.stop.signal is not None:
                 break
-            found = state.model(place(setup, batch.images)).float()
+            found = state.model(*placed(setup, batch)).float()
             loss, weight = setup.task.loss(found, batch.labels.to(setup.device))
             check_finite(setup, state, "validation loss", float(loss), batch.index.tolist())
             loss_sum, weight_sum = loss_sum + float(loss), weight_sum + float(weight)

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from excite.engine.contracts import BatchLike, Task
+from excite.engine.contracts import BatchLike, Task, inputs_of
 from excite.errors import UsageError
 from excite.layers.bfloat16 import wrong_in_bfloat16
 from excite.layers.volume import VolumeConv
@@ -83,8 +83,12 @@ def _wrong(model: nn.Module, batch: BatchLike, device: str) -> str:
         for name, layer in copy.named_modules():
             if isinstance(layer, nn.Conv2d | nn.Conv3d) and not isinstance(layer, VolumeConv):  # that one sees to it
                 layer.register_forward_pre_hook(partial(_note, found, name))
-        copy(batch.images[:SAMPLES].to(device))
+        copy(*_some(batch, device))
     return found[0] if found else ""
+
+
+def _some(batch: BatchLike, device: str) -> tuple[Tensor, ...]:
+    return tuple(one[:SAMPLES].to(device) for one in inputs_of(batch))
 
 
 def _note(found: list[str], name: str, layer: nn.Module, given: tuple[Tensor, ...]) -> None:
@@ -94,9 +98,9 @@ def _note(found: list[str], name: str, layer: nn.Module, given: tuple[Tensor, ..
 
 
 def _step(model: nn.Module, task: Task, batch: BatchLike, precision: str, device: str) -> None:
-    images, labels = batch.images[:SAMPLES].to(device), batch.labels[:SAMPLES].to(device)
+    labels = batch.labels[:SAMPLES].to(device)
     with autocast(precision, device=device):
-        logits = model(images)
+        logits = model(*_some(batch, device))
     loss, weight = task.loss(logits.float(), labels)
     model.zero_grad(set_to_none=True)
     (loss / weight).backward()  # type: ignore[no-untyped-call]

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from excite.engine.contracts import BatchLike
+from excite.engine.contracts import BatchLike, inputs_of
 from excite.engine.optim import set_rates, with_gradient
 from excite.engine.precision import autocast
 from excite.engine.state import Setup, Training
@@ -29,7 +29,7 @@ def take_step(setup: Setup, state: Training, batches: Iterator[BatchLike]) -> No
         # What is random inside the network depends on the place in the training, so a resume needs no state of it.
         seed_network(step_seed(setup.seed, at.epoch, at.batch + number), device=setup.device)
         with autocast(at.precision, device=setup.device):
-            logits = state.model(place(setup, batch.images))
+            logits = state.model(*placed(setup, batch))
         loss, weight = setup.task.loss(logits.float(), batch.labels.to(setup.device))
         value = float(loss.detach())
         check_finite(setup, state, "training loss", value, batch.index.tolist())
@@ -51,6 +51,12 @@ def seed_network(seed: int, *, device: str) -> None:
 def step_seed(seed: int, epoch: int, batch: int) -> int:
     """Return the seed of what is random in the network at one batch."""
     return int(np.random.SeedSequence([seed % 2**64, epoch, batch]).generate_state(1, np.uint64)[0])
+
+
+def placed(setup: Setup, batch: BatchLike) -> tuple[Tensor, ...]:
+    """Return what the network is called with, on the device."""
+    images, *beside = inputs_of(batch)
+    return (place(setup, images), *(one.to(setup.device, non_blocking=True) for one in beside))
 
 
 def place(setup: Setup, images: Tensor) -> Tensor:

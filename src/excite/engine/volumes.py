@@ -17,11 +17,19 @@ AHEAD = 2  # batches that wait for the caller
 
 @dataclass(frozen=True, kw_only=True)
 class VolumeBatch:
-    """Some patients: their rows, maps (N, M, D, H, W) float32, missing ones 0 all over, and classes (N,) int64."""
+    """Some patients.
+
+    Args:
+        index: Their rows, (N,).
+        images: Their maps, (N, M, D, H, W) float32, missing ones 0 all over.
+        labels: Their classes, (N,) int64.
+        beside: Their clinical values, (N, C) float32, NaN where one is missing; empty where there are no columns.
+    """
 
     index: NDArray[np.int64]
     images: torch.Tensor
     labels: torch.Tensor
+    beside: tuple[torch.Tensor, ...] = ()
 
 
 class VolumeBatches:
@@ -32,16 +40,19 @@ class VolumeBatches:
         rows: Which.
         labels: The class of every row of `stored`.
         preprocess: With levels.
+        clinical: (N, C) of every row of `stored`, as the table has them; None where there are no columns.
         augment: None gives the volumes as prediction sees them.
         sampler: The order: as it is, shuffled each epoch, or shuffled with equal classes.
     """
 
     def __init__(self, stored: NDArray[np.float32], rows: Sequence[int], labels: Sequence[int],
-                 preprocess: VolumePreprocess, *, batch_size: int, seed: int, augment: VolumeAugment | None = None,
+                 preprocess: VolumePreprocess, *, batch_size: int, seed: int,
+                 clinical: NDArray[np.float32] | None = None, augment: VolumeAugment | None = None,
                  sampler: Sampler = "order") -> None:
         self.stored, self.preprocess, self.augment = stored, preprocess, augment
         self.rows, self.labels = np.asarray(rows, np.int64), np.asarray(labels, np.int64)
         self.batch_size, self.seed, self.sampler = batch_size, seed, sampler
+        self._clinical = None if clinical is None else torch.from_numpy(preprocess.scale(clinical))
         self._edges = batch_edges(len(self.rows), batch_size, sampler=sampler)
 
     @property
@@ -71,7 +82,9 @@ class VolumeBatches:
         places = range(self._edges[step], self._edges[step + 1])
         images = np.stack([self.sample(int(order[place]), epoch, int(again[place])) for place in places])
         index = order[places.start:places.stop]
-        return VolumeBatch(index=index, images=torch.from_numpy(images), labels=torch.from_numpy(self.labels[index]))
+        beside = () if self._clinical is None else (self._clinical[torch.from_numpy(index)],)
+        return VolumeBatch(index=index, images=torch.from_numpy(images), labels=torch.from_numpy(self.labels[index]),
+                           beside=beside)
 
     def sample(self, row: int, epoch: int = 0, again: int = 0) -> NDArray[np.float32]:
         """Return one patient's maps, (M, D, H, W), changed where there is an augmentation."""

@@ -13,6 +13,7 @@ from excite.errors import EnvironmentFault, ExciteError, Interrupted, UsageError
 
 CONFIG, ENVIRONMENT, HASHES, LOG = "config.yaml", "environment.json", "hashes.json", "log.jsonl"
 SPLIT, MANIFEST, EVALUATION, REPORT, BUNDLE = "split.json", "manifest.csv", "evaluation.json", "report.html", "bundle"
+FOLDS = "folds.html"  # the report of a cross-validation
 # What a run writes before its config.yaml, which marks the folder as a run: a kill in between leaves these.
 _FIRST = (ENVIRONMENT, MANIFEST, SPLIT, HASHES, CONFIG, LOG)
 OWN = {".lock", *_FIRST, *(f".{name}.tmp" for name in _FIRST)}
@@ -142,7 +143,7 @@ def is_unfinished(folder: Path) -> bool:
     """
     folder = folder.resolve()
     run = folder.parent if folder.name == BUNDLE else folder
-    return (run / CONFIG).is_file() and not (run / REPORT).is_file()
+    return (run / CONFIG).is_file() and not any((run / name).is_file() for name in (REPORT, FOLDS))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import excite.models.aspp_se_unet
+import excite.models.backbone_unet
 import excite.models.cbam_resnet
 import excite.models.hybridsn
 import excite.models.inception
@@ -39,7 +40,7 @@ from excite.registry import nearest
 Weights = str | Path | Mapping[str, Tensor] | None
 MOST_CLASSES = 10_000_000
 Attention = AttentionPlan | str | None
-Segmentation = Literal["aspp_se_unet", "mobilenet_v2_aspp_se_unet"]
+Segmentation = Literal["aspp_se_unet", "mobilenet_v2_aspp_se_unet", "unet"]
 
 
 class Classifier(Freezable):
@@ -173,7 +174,8 @@ def _network(name: str, given: Mapping[str, int], *, dims: int, attention: Atten
     if norm == "group":
         group_norms(model)
     if weights not in (None, "none"):
-        model.load(weights)  # type: ignore[operator]
+        for caution in model.load(weights).cautions:  # type: ignore[operator]
+            warnings.warn(f"{name}: {caution}", stacklevel=3)
     return model
 
 

@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 # Stand-ins that become CSS variables, so that one drawing serves the light and the dark page.
@@ -128,6 +129,37 @@ def class_counts(counts: Mapping[str, Mapping[str, int]], classes: Sequence[str]
         figure.legend(loc="outside upper left", ncols=4)
         words = ", ".join(f"{name} {total}" for name, total in zip(classes, starts, strict=True))
         return svg(figure, name="counts", alt=f"{sample.capitalize()}s of each class: {words}")
+
+
+def heat_map(values: Sequence[Sequence[float | None]], names: Sequence[str], *, name: str, title: str, below: str,
+             left: str) -> Markup:
+    """Return a square table of numbers of 0 or more as shades; what is not defined stays empty.
+
+    Args:
+        values: Row by row.
+        names: Of the rows, and of the columns.
+        name: Of the drawing, for its ids.
+        below: What a column is.
+        left: What a row is.
+    """
+    most = max((one for row in values for one in row if one is not None), default=0.0) or 1.0
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(1.6 + 0.34 * len(names), 1.5 + 0.3 * len(names)), layout="constrained")
+        axes = figure.add_subplot()
+        axes.grid(visible=False)
+        axes.set_title(f"{title}; full colour: {most:.2f}")
+        for row, of in enumerate(values):
+            for column, one in enumerate(of):
+                if one is not None:
+                    axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, color=SERIES[0], linewidth=0,
+                                             alpha=max(one, 0.0) / most))
+        for axis, say in ((axes.xaxis, below), (axes.yaxis, left)):
+            axis.set_ticks(range(len(names)), labels=list(names))
+            axis.set_label_text(say)
+        axes.tick_params(axis="x", rotation=90)
+        axes.set_xlim(-0.5, len(names) - 0.5)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        return svg(figure, name=name, alt=f"{title}: {len(names)} rows and columns, the largest {most:.3f}")
 
 
 def svg(figure: Figure, *, name: str, alt: str) -> Markup:

@@ -13,7 +13,16 @@ from excite.metrics.measured import UNPROVEN
 from excite.report import figures, tables
 from excite.report.html import LARGEST, filled, jpeg, write_page
 from excite.report.told import RunTold
-from excite.report.words import DISCLAIMER, cost_rows, parity_told, plural, standing_warnings, threads_told, when
+from excite.report.words import (
+    DISCLAIMER,
+    cost_rows,
+    parity_told,
+    plural,
+    standing_warnings,
+    threads_told,
+    when,
+    with_article,
+)
 
 __all__ = ["DISCLAIMER", "LARGEST", "Picture", "ReportData", "render", "write_report"]
 
@@ -44,6 +53,7 @@ class ReportData(RunTold):
         calibration_before: {"ece", "nll"} of the test part before the temperature.
         grid: Test predictions as they come.
         worst: The surest mistakes, worst first.
+        sample: What is classified: "image".
     """
 
     classes: Sequence[str]
@@ -53,6 +63,7 @@ class ReportData(RunTold):
     calibration_before: Mapping[str, float] | None = None
     grid: Sequence[Picture] = ()
     worst: Sequence[Picture] = ()
+    sample: str = "image"
 
 
 def write_report(file: Path, data: ReportData, *, images: bool = True) -> Path:
@@ -69,27 +80,33 @@ def write_report(file: Path, data: ReportData, *, images: bool = True) -> Path:
 
 def render(data: ReportData, *, images: bool = True, without: str = "") -> str:
     """Return the page as text; every value from outside is escaped."""
-    evaluation = data.evaluation
+    return filled("template.html", **values_of(data, images=images, without=without))
+
+
+def values_of(data: ReportData, *, images: bool, without: str) -> dict[str, Any]:
+    """Return what the template of a classifier's page takes."""
+    evaluation, sample = data.evaluation, data.sample
     columns, classes = tables.class_rows(evaluation)
     areas = {name: (of.get("auroc") or {}).get("value") for name, of in evaluation["per_class"].items()}
-    return filled(
-        "template.html", data=data, without=without, evaluation=evaluation, disclaimer=DISCLAIMER,
+    return dict(
+        data=data, without=without, evaluation=evaluation, disclaimer=DISCLAIMER, sample=sample,
         failed=evaluation.get("failed", ()), created=when(data.created), calibration=_calibration(data),
         few=data.temperature is not None and data.temperature["n"] < TRUSTED,
         notes=[note for note in evaluation["notes"] if not note.startswith(UNPROVEN)],
-        tiles=_tiles(data), metrics=tables.metric_rows(evaluation["metrics"]), class_columns=columns,
-        class_rows=classes, baseline=tables.baseline(evaluation),
+        tiles=_tiles(data), metrics=tables.metric_rows(evaluation["metrics"], tables.described(sample)),
+        class_columns=columns, class_rows=classes, baseline=tables.baseline(evaluation),
         confusion=tables.confusion_rows(evaluation["confusion"], evaluation["classes"]),
         count_rows=tables.count_rows(data.counts, data.classes),
-        counts_figure=figures.class_counts(data.counts, data.classes),
-        curves={plan: figures.learning_curves(epochs, name=f"curve{place}")
+        counts_figure=figures.class_counts(data.counts, data.classes, sample=sample),
+        curves={plan: figures.learning_curves(epochs, name=f"curve{place}", sample=sample)
                 for place, (plan, epochs) in enumerate(data.curves.items())},
         roc=figures.roc(evaluation["roc"], areas),
-        reliability=figures.reliability(evaluation["reliability"], data.reliability_before),
+        reliability=figures.reliability(evaluation["reliability"], data.reliability_before, sample=sample),
         grid=[_shown(one) for one in data.grid] if images else [],
         worst=[_shown(one) for one in data.worst] if images else [],
-        parity=parity_told(data.parity), chosen="The best epoch and the temperature",
-        cost=cost_rows(data.cost), environment=tables.flat(data.environment), warnings=_warnings(data))
+        parity=parity_told(data.parity, sample=sample), chosen="The best epoch and the temperature",
+        cost=cost_rows(data.cost, sample=sample), environment=tables.flat(data.environment),
+        warnings=_warnings(data))
 
 
 def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
@@ -100,19 +117,20 @@ def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
         value, interval = tables.number(metrics.get(key))
         found.append((name, value, f"95 %: {interval}" if " to " in interval else interval))
     units = data.evaluation["n_units"]
-    found.append(("Test images", f"{data.evaluation['n']:,}", f"of {units:,} {plural(data.unit_kind, units)}"))
+    found.append((f"Test {data.sample}s", f"{data.evaluation['n']:,}", f"of {units:,} {plural(data.unit_kind, units)}"))
     if "parameters" in data.cost:
         found.append(("Parameters", tables.large(data.cost["parameters"]), "of the network"))
     if "milliseconds" in data.cost:
         found.append(("Speed", f"{data.cost['milliseconds']:.1f}\N{NO-BREAK SPACE}ms",
-                      f"an image{threads_told(data.cost)}"))
+                      f"{with_article(data.sample)}{threads_told(data.cost)}"))
     return found
 
 
 def _warnings(data: ReportData) -> list[str]:
     """Return what has to be read before any number."""
     unproven = [note for note in data.evaluation["notes"] if note.startswith(UNPROVEN)]
-    return standing_warnings(simulated=data.simulated, unproven=unproven, unit_kind=data.unit_kind, leaks=data.leaks)
+    return standing_warnings(simulated=data.simulated, unproven=unproven, unit_kind=data.unit_kind, leaks=data.leaks,
+                             things=f"{data.sample}s")
 
 
 def _calibration(data: ReportData) -> list[dict[str, str]]:

@@ -25,6 +25,17 @@ PER_CLASS = {"precision": "Precision", "recall": "Recall (sensitivity)", "specif
              "auroc": "AUROC", "ap": "Average precision"}
 
 
+def described(sample: str) -> dict[str, tuple[str, str, bool]]:
+    """Return `METRICS` in words for another kind of sample than images."""
+    words = {"an image": f"{'an' if sample[0] in 'aeiou' else 'a'} {sample}", "images": f"{sample}s"}
+    found = {}
+    for key, (name, meaning, barred) in METRICS.items():
+        for word, other in words.items():
+            meaning = meaning.replace(word, other)
+        found[key] = (name, meaning, barred)
+    return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class MetricRow:
     """One number with its interval; low, value and high in percent of the bar, or None without one.

@@ -6,11 +6,12 @@ from typing import Any
 
 from excite.report.tables import large
 
+OF_LABELS = "clinical-tells-label"  # the kind of leak that lies in no two parts
 DISCLAIMER = "For research and education only. This is not a medical device and must not guide care."
 
 
-def standing_warnings(*, simulated: bool, unproven: Sequence[str], unit_kind: str | None, leaks: Sequence[object],
-                      things: str = "images") -> list[str]:
+def standing_warnings(*, simulated: bool, unproven: Sequence[str], unit_kind: str | None,
+                      leaks: Sequence[Mapping[str, Any]], things: str = "images") -> list[str]:
     """Return what has to be read before any number.
 
     Args:
@@ -26,15 +27,16 @@ def standing_warnings(*, simulated: bool, unproven: Sequence[str], unit_kind: st
                      f"real {things}.")
     found += [f"The network is {note}." for note in unproven]
     if unit_kind == "image":
-        found.append("The data were split BY IMAGE, as was asked for: images of one patient may lie in training and "
+        found.append(f"The data were split BY IMAGE, as was asked for: {things} of one patient may lie in training and "
                      "test, and the numbers below are likely too good.")
     elif unit_kind is not None and "patient" not in unit_kind:
-        found.append(f"No patients are known: images were kept together by {unit_kind}. Images of one patient may "
-                     "still lie in training and test.")
-    if leaks:
+        found.append(f"No patients are known: {things} were kept together by {unit_kind}. {things.capitalize()} of one "
+                     "patient may still lie in training and test.")
+    of_labels = [leak for leak in leaks if leak.get("kind") == OF_LABELS]
+    if count := len(leaks) - len(of_labels):
         found.append(f"The leak check found the same or nearly the same data in two parts "
-                     f"({len(leaks)} {plural('case', len(leaks))}): see Data.")
-    return found
+                     f"({count} {plural('case', count)}): see Data.")
+    return [*found, *(f"One column may be the label itself: {leak['message']}." for leak in of_labels)]
 
 
 def cost_rows(cost: Mapping[str, Any], *, sample: str = "image") -> list[tuple[str, str]]:

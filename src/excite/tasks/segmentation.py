@@ -115,8 +115,11 @@ class SegmentationTask:
         return _masks(indices.reshape(len(outputs), *outputs.shape[2:]), len(self.classes))
 
 
-def loss_of(section: LossSection, *, classes: int) -> Loss:
+def loss_of(section: LossSection, *, classes: int, background: bool = True) -> Loss:
     """Return the loss that a config names, for so many output maps.
+
+    Args:
+        background: Whether the overlap of several classes counts the first, the background.
 
     Raises:
         UsageError: it is a loss of classes.
@@ -124,10 +127,12 @@ def loss_of(section: LossSection, *, classes: int) -> Loss:
     activation: Activation = "sigmoid" if classes == 1 else "softmax"
     if section.name == "dice_bce":
         return partial(dice_bce, activation=activation, dice_weight=section.dice_weight,
-                       bce_weight=section.bce_weight, form=section.form, over=section.over, smooth=section.smooth)
+                       bce_weight=section.bce_weight, form=section.form, over=section.over, smooth=section.smooth,
+                       background=background)
     if section.name == "focal_tversky":
         return partial(focal_tversky, activation=activation, alpha=section.missed, beta=section.false,
-                       gamma=section.tversky_gamma, form=section.form, over=section.over, smooth=section.smooth)
+                       gamma=section.tversky_gamma, form=section.form, over=section.over, smooth=section.smooth,
+                       background=background)
     raise UsageError(f"loss.name must be dice_bce or focal_tversky for masks, got {section.name!r}",
                      fix="loss.name: dice_bce")
 

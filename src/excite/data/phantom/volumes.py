@@ -23,6 +23,7 @@ from excite.errors import UsageError
 from excite.progress import Progress, silent
 
 TABLE, TRUTH, FOLDER = "table.csv", "truth.json", "maps"
+MASKED, MASKS = "masks.csv", "masks"  # T1 maps with the truth of which tissue is where
 HEADER = ("patient", *MAPS, "grade", "age", "egfr", "simulated")
 PROTOCOL = {"t1": ((24, 96, 96), (4.0, 1.5, 1.5)), "adc": ((16, 64, 64), (6.0, 2.3, 2.3)),
             "t2star": ((20, 80, 80), (5.0, 1.8, 1.8))}  # voxels and millimetres along D, H and W
@@ -36,6 +37,7 @@ They are for trying things out and for tests; numbers on them say nothing about 
 table.csv   one row a patient: the maps' files (empty: missing), the grade of fibrosis, age in years, eGFR in
             ml/min/1.73 m2
 maps/       NIfTI: T1 in ms, ADC in 1e-6 mm2/s, T2* in ms
+masks.csv   with --masks: patients with a T1, and masks/, what is where on its grid: 1 cortex, 2 medulla, 3 pelvis
 truth.json  what was planted: the maps that are missing, and by how many millimetres (towards the head, the front and
             the right) the patient had moved when a map was taken; what else than fibrosis moves the levels
 """
@@ -60,7 +62,7 @@ class Examination:
 
 def simulate_volumes(folder: Path, *, patients: int = 60, seed: int = 0, missing: float = 0.3,
                      misregistered: float = 0.05, grades: Sequence[str] = ("none", "mild", "severe"),
-                     progress: Progress | None = None) -> Path:
+                     masks: bool = False, progress: Progress | None = None) -> Path:
     """Write maps under `maps`, a table and `truth.json`; return the table's path.
 
     A patient depends on (seed, its number) alone, so a larger set begins with a smaller one's patients. Of as many
@@ -73,6 +75,7 @@ def simulate_volumes(folder: Path, *, patients: int = 60, seed: int = 0, missing
         missing: Share of patients that lack a map or two.
         misregistered: Share of patients, of those with two maps or more, who moved before one of them.
         grades: Of fibrosis, from none to the worst.
+        masks: Write label volumes of the T1 maps too, and `masks.csv`, a table of both.
         progress: Told after each patient.
 
     Raises:
@@ -84,7 +87,7 @@ def simulate_volumes(folder: Path, *, patients: int = 60, seed: int = 0, missing
         if not low <= value <= high:
             raise UsageError(f"{name} must be from {low} to {high}, got {value}")
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-    rows, truth = [], {}
+    rows, masked, truth = [], list[tuple[object, ...]](), {}
     for number in range(patients):
         name = f"P{number + 1:03d}"
         grade = grade_of(seed=seed, patient=number, grades=len(grades))
@@ -92,12 +95,19 @@ def simulate_volumes(folder: Path, *, patients: int = 60, seed: int = 0, missing
         taken = draw_examination(seed=seed, patient=number, missing=missing, misregistered=misregistered)
         files = {map_name: f"{FOLDER}/{name}_{map_name}.nii.gz" for map_name in MAPS if map_name not in taken.missing}
         for map_name, file in files.items():
-            _write_map(folder / file, _values(patient, taken, map_name), taken, map_name)
+            values, labels = _values(patient, taken, map_name)
+            _write_map(folder / file, values, taken, map_name)
+            if masks and map_name == "t1":
+                (folder / MASKS).mkdir(exist_ok=True)
+                _write_map(folder / f"{MASKS}/{name}_t1.nii.gz", labels, taken, map_name)
+                masked.append((name, file, f"{MASKS}/{name}_t1.nii.gz", 1))
         age, rate = _clinical(patient)
         rows.append((name, *(files.get(map_name, "") for map_name in MAPS), grades[grade], age, rate, 1))
         truth[name] = _truth(patient, taken)
         (progress or silent()).step("simulating kidneys", number + 1, patients)
-    _write_table(folder / TABLE, rows)
+    _write_table(folder / TABLE, HEADER, rows)
+    if masks:
+        _write_table(folder / MASKED, ("patient", "t1", "mask", "simulated"), masked)
     (folder / TRUTH).write_text(json.dumps(truth, indent=1), encoding="utf-8", newline="\n")
     (folder / "README.txt").write_text(README, encoding="utf-8", newline="\n")
     return folder / TABLE
@@ -132,14 +142,14 @@ def draw_examination(*, seed: int, patient: int, missing: float = 0.0, misregist
     return Examination(grids=grids, mirrored=mirrored, missing=tuple(sorted(gone)), moved=moved)
 
 
-def _values(patient: Patient, taken: Examination, name: str) -> NDArray[np.float32]:
-    """Return a map (D, H, W) before it is stored."""
+def _values(patient: Patient, taken: Examination, name: str) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Return a map (D, H, W) before it is stored, and which tissue is where."""
     moved = taken.moved[1] if taken.moved and taken.moved[0] == name else (0.0, 0.0, 0.0)
     grid = taken.grids[name]
-    return paint(patient, name=name, shape=grid.shape, affine=grid.affine, moved=(moved[2], moved[1], moved[0]))[0]
+    return paint(patient, name=name, shape=grid.shape, affine=grid.affine, moved=(moved[2], moved[1], moved[0]))
 
 
-def _write_map(file: Path, values: NDArray[np.float32], taken: Examination, name: str) -> None:
+def _write_map(file: Path, values: NDArray[Any], taken: Examination, name: str) -> None:
     """Write a map as 16-bit NIfTI, some of its axes turned round with their affine."""
     affine = taken.grids[name].affine.copy()
     for axis in taken.mirrored[name]:
@@ -169,6 +179,6 @@ def _truth(patient: Patient, taken: Examination) -> dict[str, Any]:
             "causes": {cause: round(amount, 4) for cause, amount in zip(CAUSES, amounts, strict=True)}}
 
 
-def _write_table(file: Path, rows: Sequence[Sequence[Any]]) -> None:
+def _write_table(file: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     with file.open("w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream, lineterminator="\n").writerows([HEADER, *rows])
+        csv.writer(stream, lineterminator="\n").writerows([header, *rows])

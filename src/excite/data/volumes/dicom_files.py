@@ -22,6 +22,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from excite.data.volumes.dicom_values import MAPPING, TAGS, UNKNOWN, Mapped, mapped_of, padding_of
 from excite.errors import DataError, EnvironmentFault
 
 DICOM_SUFFIXES = (".dcm", ".ima")
@@ -37,8 +38,8 @@ PLACE = ["SOPClassUID", "Modality", "SeriesInstanceUID", "SeriesDescription", "R
 VALUES = ["Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration",
           "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "ExtendedOffsetTable",
           "ExtendedOffsetTableLengths", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence",
-          "RealWorldValueMappingSequence", "LossyImageCompression", "SharedFunctionalGroupsSequence",
-          "PerFrameFunctionalGroupsSequence", *PIXELS]
+          MAPPING, "LossyImageCompression", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", *TAGS,
+          *PIXELS]
 FRAMES = 2**16  # most that a file is believed to hold
 SYNTAXES = {(True, True): ImplicitVRLittleEndian, (False, True): ExplicitVRLittleEndian,
             (False, False): ExplicitVRBigEndian}
@@ -78,6 +79,23 @@ class Frame:
     differ: tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Picture:
+    """The values of one picture.
+
+    Args:
+        values: Rescaled, (rows, columns) float64.
+        padding: Which of them show nothing; None where all do.
+        mapped: What a RealWorldValueMapping would make of the values; None where there is none.
+        notes: What was decided.
+    """
+
+    values: NDArray[np.float64]
+    padding: NDArray[np.bool_] | None
+    mapped: Mapped | None
+    notes: tuple[str, ...]
+
+
 def is_dicom(path: Path) -> bool:
     """Return whether a file is DICOM by its first bytes, or means to be by its name; an empty file may have been."""
     with path.open("rb") as file:
@@ -107,8 +125,8 @@ def frames_of(path: Path) -> list[Frame]:
     raise DataError("the DICOM file is cut, or none: it does not say how large its picture is", where=path, fix=BROKEN)
 
 
-def values_of(frames: Sequence[Frame]) -> Iterator[tuple[NDArray[np.float64], tuple[str, ...]]]:
-    """Yield the values of pictures of one file, rescaled, each with notes.
+def values_of(frames: Sequence[Frame]) -> Iterator[Picture]:
+    """Yield the values of pictures of one file.
 
     Raises:
         DataError: the file is cut or damaged, in colours, or its values need a table.
@@ -123,8 +141,11 @@ def values_of(frames: Sequence[Frame]) -> Iterator[tuple[NDArray[np.float64], tu
             with _quiet():
                 slope = _scale(dataset, frame, "RescaleSlope", 1)
                 intercept = _scale(dataset, frame, "RescaleIntercept", 0)
-                values = _decoded(dataset, frame).astype(np.float64) * slope + intercept
-            yield values, notes
+                stored = _decoded(dataset, frame)
+                mapped, odd = mapped_of([*_groups(dataset, frame.number), dataset], slope=slope, intercept=intercept)
+                padding = padding_of(dataset, stored)
+            yield Picture(values=stored.astype(np.float64) * slope + intercept, padding=padding, mapped=mapped,
+                          notes=(*notes, UNKNOWN) if odd and mapped is None else notes)
     except (DataError, EnvironmentFault):
         raise
     except Exception as fault:
@@ -228,8 +249,6 @@ def _check(dataset: Dataset, path: Path) -> tuple[str, ...]:
         "the files have no preamble": dataset.preamble is None,
         "MONOCHROME1: low values are shown bright; the values are kept as they are": kind == "MONOCHROME1",
         "the files were compressed with loss: values are approximate": dataset.get("LossyImageCompression") == "01",
-        "a RealWorldValueMapping is not applied, RescaleSlope and RescaleIntercept are":
-            any("RealWorldValueMappingSequence" in part for part in (dataset, *_groups(dataset, 0))),
         "the files do not name their transfer syntax: it was found by their bytes": _syntax_missing(dataset)}
     return tuple(note for note, true in said.items() if true)
 

@@ -1,6 +1,6 @@
 """DICOM series: pictures of many files sorted by where they lie, and never stacked with those of another series."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from excite.data.volumes.dicom_files import Frame, frames_of, is_dicom, values_of
+from excite.data.volumes.dicom_values import Mapped
 from excite.data.volumes.turning import LIMIT, fill_gaps, make_room
 from excite.data.volumes.volume import Volume
 from excite.errors import DataError
@@ -54,7 +55,8 @@ def read_series(path: Path, *, series: str | None = None, fill: float | None = N
                 limit_bytes: int = LIMIT) -> Volume:
     """Return the volume of one series, RescaleSlope and RescaleIntercept applied.
 
-    Pictures are sorted along their normal by ImagePositionPatient; file names and SliceThickness play no part.
+    Pictures are sorted along their normal by ImagePositionPatient; file names and SliceThickness play no part. Padding
+    becomes NaN: not seen.
 
     Args:
         path: A folder, searched with those below, or one file: then that file alone.
@@ -64,7 +66,8 @@ def read_series(path: Path, *, series: str | None = None, fill: float | None = N
 
     Raises:
         DataError: a file is broken; none or several series could be meant; pictures are missing, at one place,
-            unevenly apart, in colours, or do not say where they lie.
+            unevenly apart, in colours, or do not say where they lie; all is padding; a RealWorldValueMapping gives each
+            picture another scale.
         EnvironmentFault: no decoder for their compression is installed.
 
     Source: DICOM PS3.3, C.7.6.2 (image plane), C.7.6.16 (functional groups), C.11.1 (rescale).
@@ -72,24 +75,58 @@ def read_series(path: Path, *, series: str | None = None, fill: float | None = N
     stacks, notes = _stacks(path)
     frames, affine, more = _placed(_chosen(stacks, series, path), path)
     room = make_room((frames[0].columns, frames[0].rows, len(frames)), affine, source=path, limit_bytes=limit_bytes)
-    said = _read_pictures(frames, room.stored)
+    padded, said = _read_pictures(frames, room.stored, path)
     filled = fill_gaps(room.values, fill=fill, source=path)
+    for number, padding in padded.items():
+        room.stored[:, :, number][padding.T] = np.nan
     return Volume(values=room.values, affine=room.affine, source=path,
-                  notes=(*notes, *more, *room.notes, *said, *filled))
+                  notes=(*notes, *more, *room.notes, *said, *filled, *_padding_told(padded, room.values, path)))
 
 
-def _read_pictures(frames: Sequence[Frame], stored: NDArray[np.float32]) -> dict[str, None]:
-    """Write the values of each picture to its place, and return what there is to note."""
+def _read_pictures(frames: Sequence[Frame], stored: NDArray[np.float32], where: Path
+                   ) -> tuple[dict[int, NDArray[np.bool_]], dict[str, None]]:
+    """Write the values of each picture to its place; return which of them are padding, and what there is to note."""
     files: dict[Path, list[int]] = {}
     for number, frame in enumerate(frames):
         files.setdefault(frame.file, []).append(number)
-    said: dict[str, None] = {}
+    said, padded, mapped = dict[str, None](), dict[int, NDArray[np.bool_]](), list[Mapped | None]()
     for numbers in files.values():
-        for number, (values, about) in zip(numbers, values_of([frames[number] for number in numbers]), strict=True):
+        for number, one in zip(numbers, values_of([frames[number] for number in numbers]), strict=True):
             with np.errstate(over="ignore"):  # what overflows float32 is infinite, and counted as such
-                stored[:, :, number] = values.T
-            said |= dict.fromkeys(about)
-    return said
+                stored[:, :, number] = one.values.T
+            if one.padding is not None:
+                padded[number] = one.padding
+                stored[:, :, number][one.padding.T] = 0  # until gaps are looked for: padding is none
+            said |= dict.fromkeys(one.notes)
+            mapped.append(one.mapped)
+    return padded, said | dict.fromkeys(_mapped_told(mapped, where))
+
+
+def _mapped_told(mapped: Sequence[Mapped | None], where: Path) -> list[str]:
+    """Return a note where a RealWorldValueMapping says other values than RescaleSlope and RescaleIntercept.
+
+    Raises:
+        DataError: it says so of each picture in another way: then these are on different scales.
+    """
+    first = mapped[0]
+    for one in mapped[1:]:
+        if (one is None) != (first is None) or (one and first and not np.allclose(one, first, rtol=1e-6)):
+            raise DataError("the RealWorldValueMappings of the pictures differ from one to the next, and not as "
+                            "RescaleSlope and RescaleIntercept do", where=where,
+                            why=f"{first.told() if first else 'the first has none'}; another: "
+                                f"{one.told() if one else 'none'}",
+                            fix="export the map with RescaleSlope and RescaleIntercept that give its values, or as "
+                                "NIfTI")
+    return [first.told()] if first is not None and first.differs else []
+
+
+def _padding_told(padded: Mapping[int, NDArray[np.bool_]], values: NDArray[np.float32], where: Path) -> list[str]:
+    """Return a note where voxels are padding."""
+    count = sum(int(one.sum()) for one in padded.values())
+    if count == values.size:
+        raise DataError("every voxel is padding (PixelPaddingValue): the series shows nothing", where=where,
+                        fix="export it again, or leave the map of this patient out")
+    return [f"{count} of {values.size} voxels are padding (PixelPaddingValue) and count as not seen"] if count else []
 
 
 def _stacks(path: Path) -> tuple[list[tuple[SeriesInfo, list[Frame]]], tuple[str, ...]]:

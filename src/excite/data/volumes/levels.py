@@ -76,14 +76,17 @@ class Levels:
         Args:
             values: Of any shape; NaN: not seen.
         """
-        seen = np.isfinite(values)
-        if self.kind == "map":
-            low, high, mean, std = self.low, self.high, self.mean, self.std
-        else:
-            low, high, mean, std = _own(values[seen])
-        result = np.clip(values, np.float32(low), np.float32(high)).astype(np.float32, copy=False)
-        result = (result - np.float32(mean)) / np.float32(std)
+        line, seen = self.line(values), np.isfinite(values)
+        result = np.clip(values, np.float32(line.low), np.float32(line.high)).astype(np.float32, copy=False)
+        result = (result - np.float32(line.mean)) / np.float32(line.std)
         return np.where(seen, result, np.float32(0))
+
+    def line(self, values: NDArray[Any]) -> "Levels":
+        """Return the one straight line that `apply` has for a volume, which then serves for parts of it."""
+        if self.kind == "map":
+            return self
+        low, high, mean, std = _own(values[np.isfinite(values)])
+        return Levels(kind="map", low=low, high=high, mean=mean, std=std, volumes=1)
 
     def suspicious(self, values: NDArray[Any]) -> str | None:
         """Return a sentence where a map's level is many times that of the training ones, or a small part of it."""

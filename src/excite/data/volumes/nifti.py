@@ -70,6 +70,20 @@ def read_nifti(path: Path, *, fill: float | None = None, limit_bytes: int = LIMI
                         fix=BROKEN) from None
 
 
+def placed(path: Path) -> tuple[Any, tuple[int, int, int], NDArray[np.float64]] | None:
+    """Return nibabel's header of a NIfTI file, its shape and the affine that `read_nifti` goes by; None of others."""
+    try:
+        with path.open("rb") as raw:
+            packed = raw.read(2) == GZIP
+            raw.seek(0)
+            header = _header(gzip.GzipFile(fileobj=raw) if packed else raw, path)
+    except (DataError, OSError, EOFError):
+        return None
+    shape, _ = _shape(header, path)
+    header.set_data_shape(shape)
+    return header, shape, _affine(header, shape)[0]
+
+
 def _read(stream: Stream, path: Path, fill: float | None, limit_bytes: int) -> Volume:
     header = _header(stream, path)
     shape, squeezed = _shape(header, path)

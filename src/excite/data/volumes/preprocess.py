@@ -1,12 +1,13 @@
 """From a patient's volumes to the network's input, in training and prediction alike: one grid, then levels."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from excite.data.volumes.clinical import ClinicalColumn, doubts_of, scaled
 from excite.data.volumes.grid import Grid, resampled
 from excite.data.volumes.levels import Kind, Levels
 from excite.data.volumes.volume import Volume
@@ -30,6 +31,7 @@ class VolumePreprocess:
         spacing: Millimetres along D, H and W.
         kind: Of the levels.
         levels: Of each map; empty until they are learnt.
+        clinical: Columns of numbers beside the maps, at the training part's scale; empty until it is learnt.
     """
 
     maps: tuple[str, ...]
@@ -38,6 +40,7 @@ class VolumePreprocess:
     spacing: Steps
     kind: Kind = "map"
     levels: tuple[Levels, ...] = ()
+    clinical: tuple[ClinicalColumn, ...] = ()
 
     @property
     def stored_key(self) -> dict[str, Any]:
@@ -77,7 +80,28 @@ class VolumePreprocess:
             if not there:
                 raise DataError(f"no training patient has the {name}", fix="leave the map out: --maps")
             levels.append(Levels.fit(there, kind=self.kind))
-        return VolumePreprocess(**{**vars(self), "levels": tuple(levels)})
+        return replace(self, levels=tuple(levels))
+
+    def fit_clinical(self, names: Sequence[str], values: Floats) -> "VolumePreprocess":
+        """Return the same with the scale of clinical columns learnt from training patients.
+
+        Shape:
+            values (N, C), NaN where one is missing
+
+        Raises:
+            DataError: a column holds no value, or the same one everywhere.
+        """
+        columns = tuple(ClinicalColumn.fit(name, column) for name, column in zip(names, values.T, strict=True))
+        return replace(self, clinical=columns)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the names of the clinical columns."""
+        return tuple(one.name for one in self.clinical)
+
+    def scale(self, values: Floats) -> Floats:
+        """Return clinical values as the network takes them, (N, C); NaN, a missing one, stays."""
+        return scaled(self.clinical, values)
 
     def normalise(self, stored: Floats) -> Floats:
         """Return stored maps as the network takes them; a missing one is 0 all over.
@@ -87,15 +111,17 @@ class VolumePreprocess:
         """
         return np.stack([level.apply(one) for level, one in zip(self.levels, stored, strict=True)])
 
-    def doubts(self, stored: Floats) -> list[str]:
-        """Return a sentence for each map whose level is not that of the training."""
+    def doubts(self, stored: Floats, clinical: Sequence[float] = ()) -> list[str]:
+        """Return a sentence for each map and each clinical value whose level is not that of the training."""
         said = [(name, level.suspicious(one)) for name, level, one in
                 zip(self.maps, self.levels, stored, strict=True) if not np.isnan(one).all()]
-        return [f"{name}: {text}" for name, text in said if text]
+        return [*(f"{name}: {text}" for name, text in said if text),
+                *doubts_of(self.clinical if len(clinical) else (), clinical)]
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` takes."""
-        return {**self.stored_key, "kind": self.kind, "levels": [one.to_json() for one in self.levels]}
+        found = {**self.stored_key, "kind": self.kind, "levels": [one.to_json() for one in self.levels]}
+        return found | ({"clinical": [one.to_json() for one in self.clinical]} if self.clinical else {})
 
     @classmethod
     def from_json(cls, tree: Mapping[str, Any]) -> "VolumePreprocess":
@@ -108,8 +134,9 @@ class VolumePreprocess:
             (depth, height, width), (far, down, right) = tree["shape"], tree["spacing"]
             found = cls(maps=tuple(map(str, tree["maps"])), reference=str(tree["reference"]), kind=tree["kind"],
                         shape=(int(depth), int(height), int(width)), spacing=(float(far), float(down), float(right)),
-                        levels=tuple(map(Levels.from_json, tree["levels"])))
-        except (KeyError, TypeError, ValueError) as fault:
+                        levels=tuple(map(Levels.from_json, tree["levels"])),
+                        clinical=tuple(map(ClinicalColumn.from_json, tree.get("clinical", ()))))
+        except (AttributeError, KeyError, TypeError, ValueError) as fault:
             raise ModelError("the stored preprocessing of volumes cannot be used",
                              why=f"{type(fault).__name__}: {fault}") from None
         if not found.maps or len(found.levels) != len(found.maps) or min(*found.shape, *found.spacing) <= 0:

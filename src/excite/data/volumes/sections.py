@@ -17,6 +17,7 @@ class VolumesSection(Section):
 
     table: Path | None = None
     maps: tuple[str, ...] | None = None  # columns with volumes, in the order of the network's input; None: all of them
+    clinical: tuple[str, ...] = ()       # columns of numbers beside the maps, such as age; an empty cell is missing
     label_col: str | None = None
     patient_col: str | None = None
     classes: tuple[str, ...] | None = None  # in their order, which counts where they are grades; None: sorted

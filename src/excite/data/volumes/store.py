@@ -21,7 +21,7 @@ from excite.errors import DataError, EnvironmentFault
 from excite.folders import own_folder
 from excite.progress import Progress, silent
 
-FORMAT = 1
+FORMAT = 2
 SHOWN = 10
 Files = Sequence[Path | None]
 

@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from excite.data.columns import ALIASES, SPLITS, normal, portable
 from excite.data.manifest import Manifest
 from excite.data.row import Row
 from excite.data.table import Record, Table, read_head, read_table
+from excite.data.volumes.clinical import number_of
 from excite.data.volumes.sections import VolumesSection
 from excite.errors import DataError, UsageError
 from excite.registry import nearest
@@ -18,7 +23,7 @@ SHOWN = 10
 LABELS = (*ALIASES["label"], "grade", "stage")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class VolumeTable:
     """Rows of volumes.
 
@@ -27,12 +32,19 @@ class VolumeTable:
         maps: Names of the columns with volumes.
         files: Of each row its file or folder for each map, None where it has none.
         simulated: Whether a column `simulated` says so of every row; None where there is none.
+        columns: Names of the clinical columns.
+        clinical: Their numbers as they stand in the table, NaN where a cell is empty; None where there are no columns.
+
+    Shape:
+        clinical (N, C) float32
     """
 
     manifest: Manifest
     maps: tuple[str, ...]
     files: tuple[tuple[Path | None, ...], ...]
     simulated: bool | None = None
+    columns: tuple[str, ...] = ()
+    clinical: NDArray[np.float32] | None = None
 
     @property
     def missing(self) -> dict[str, int]:
@@ -50,7 +62,8 @@ def read_volume_table(section: VolumesSection, *, labelled: bool = True) -> Volu
     """Return the rows of a table of volumes.
 
     A map's cell is a path relative to the table: a NIfTI file, a folder of one DICOM series or several, an .mha or
-    .nrrd file, or `file.npz#key[index]`; empty where the patient lacks it.
+    .nrrd file, or `file.npz#key[index]`; empty where the patient lacks it. A cell of a clinical
+    column is a number, or empty.
 
     Raises:
         DataError: what is wrong with which lines. UsageError: the section names a column that is not there.
@@ -66,11 +79,15 @@ def read_volume_table(section: VolumesSection, *, labelled: bool = True) -> Volu
                         fix="name them: --maps t1,adc")
     places = {name: _place(table, name) for name in maps}
     roles = _roles(table, section, labelled=labelled)
+    numbers = {name: _place(table, name) for name in section.clinical}
+    _refuse_two_roles(section.clinical, {**{name: "a map" for name in places}, **{table.header[place]: f"the {role}" for
+                                                                         role, place in roles.items()}})
     faults = [f"line {fault.row}: {fault.message}" if fault.row else fault.message for fault in table.faults]
-    rows, files = list[Row](), list[tuple[Path | None, ...]]()
+    rows, files, clinical = list[Row](), list[tuple[Path | None, ...]](), list[list[float]]()
     for record in table.records:
         found = tuple(_file(record.cells[place], file.parent) for place in places.values())
         faults += [f"line {record.line}: {fault}" for fault in _faults(record, places, found, roles)]
+        clinical.append(_numbers(record, numbers, faults))
         first = next((record.cells[place] for place in places.values() if record.cells[place]), "")
         cells = {role: record.cells[place] or None for role, place in roles.items()}
         split = SPLITS.get((cells.get("split") or "").lower())
@@ -84,7 +101,8 @@ def read_volume_table(section: VolumesSection, *, labelled: bool = True) -> Volu
     notes = [", ".join(f"{role} is column {table.header[place]!r}" for role, place in roles.items()),
              f"maps: {', '.join(maps)}"]
     manifest = Manifest(rows=tuple(rows), root=file.parent, source=file, layout="volumes", notes=tuple(notes))
-    return VolumeTable(manifest=manifest, maps=tuple(maps), files=tuple(files), simulated=_simulated(table))
+    return VolumeTable(manifest=manifest, maps=tuple(maps), files=tuple(files), simulated=_simulated(table),
+                       columns=section.clinical, clinical=np.array(clinical, np.float32) if numbers else None)
 
 
 def _simulated(table: Table) -> bool | None:
@@ -132,6 +150,27 @@ def _place(table: Table, name: str) -> int:
 
 def _file(cell: str, folder: Path) -> Path | None:
     return folder / portable(cell) if cell else None
+
+
+def _refuse_two_roles(numbers: Sequence[str], taken: dict[str, str]) -> None:
+    for name in numbers:
+        if name in taken:
+            raise UsageError(f"volumes.clinical must name columns of numbers beside the maps, got {name!r}, which is "
+                             f"{taken[name]}", fix="leave it out of --clinical")
+    if len(set(numbers)) < len(numbers):
+        raise UsageError(f"volumes.clinical must name each column once, got {', '.join(numbers)}")
+
+
+def _numbers(record: Record, places: dict[str, int], faults: list[str]) -> list[float]:
+    """Return the clinical values of one line, and add what is wrong with them to `faults`."""
+    found = []
+    for name, place in places.items():
+        try:
+            found.append(number_of(record.cells[place]))
+        except ValueError as fault:
+            faults.append(f"line {record.line}: the column {name} {fault}")
+            found.append(nan)
+    return found
 
 
 def _faults(record: Record, places: dict[str, int], files: Sequence[Path | None], roles: dict[str, int]) -> list[str]:

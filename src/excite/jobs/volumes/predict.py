@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from excite.data.table import read_table
+from excite.data.volumes.preprocess import VolumePreprocess
 from excite.data.volumes.sections import VolumesSection
 from excite.data.volumes.volume_table import read_volume_table
-from excite.deploy.volume_predictor import Patient, VolumePredictor
+from excite.deploy.volume_predictor import Patient, VolumePredictor, names_of
 from excite.errors import DataError, UsageError
 from excite.jobs.volumes.fold_bundles import bundles_of
 from excite.outcome.prediction import ClassPrediction, FailedPrediction
@@ -18,14 +20,15 @@ def predict_patients(bundle: Path, inputs: Sequence[str], *, threads: int | None
 
     Args:
         bundle: Bundle or run folder; of a cross-validation's folder the probabilities of its networks are averaged.
-        inputs: One table with a column a map, or MAP=FILE for each map of one patient.
+        inputs: One table with a column a map, or MAP=FILE for each map of one patient; clinical columns likewise,
+            NAME=NUMBER.
         threads: CPU threads.
 
     Raises:
         UsageError: the inputs are neither. DataError: the table cannot be read.
     """
     predictors = [VolumePredictor(one, threads=threads) for one in bundles_of(bundle) or [bundle]]
-    for name, patient in patients_of(inputs, predictors[0].preprocess.maps):
+    for name, patient in patients_of(inputs, predictors[0].preprocess):
         try:
             found = [one([patient])[0] for one in predictors]
         except DataError as fault:
@@ -41,27 +44,31 @@ def _averaged(found: Sequence[ClassPrediction], name: str) -> ClassPrediction:
     return ClassPrediction(file=name, label=max(shares, key=shares.__getitem__), probabilities=shares, notes=notes)
 
 
-def patients_of(inputs: Sequence[str], maps: Sequence[str]) -> list[tuple[str, Patient]]:
-    """Return (name, {map: file}) of each patient that the inputs mean."""
-    pairs = [one.partition("=") for one in inputs]
-    if all(name in maps and file for name, _, file in pairs):
-        patient: Patient = {name: Path(file) for name, _, file in pairs}
+def patients_of(inputs: Sequence[str], preprocess: VolumePreprocess) -> list[tuple[str, Patient]]:
+    """Return (name, {map: file, column: number}) of each patient that the inputs mean."""
+    pairs, maps, columns = [one.partition("=") for one in inputs], preprocess.maps, preprocess.columns
+    if all(sign and (name in maps and value or name in columns) for name, sign, value in pairs):
+        patient: Patient = {name: Path(value) if name in maps else value for name, _, value in pairs}
         return [(", ".join(inputs), patient)]
     if len(inputs) != 1 or not Path(inputs[0]).is_file():
-        raise UsageError(f"a bundle for volumes takes a table, or MAP=FILE for each map, got {' '.join(inputs)}",
-                         fix=f"its maps: {', '.join(maps)}")
+        raise UsageError("a bundle for volumes takes a table, or MAP=FILE for each map"
+                         f"{' and NAME=NUMBER for each clinical column' if columns else ''}, got {' '.join(inputs)}",
+                         fix=names_of(preprocess))
     file = Path(inputs[0])
-    table = read_volume_table(VolumesSection(table=file, maps=_there(file, maps)), labelled=False)
-    return [(f"{file}, line {row.line}" + (f", {row.patient}" if row.patient else ""),
-             {name: path for name, path in zip(table.maps, paths, strict=True) if path is not None})
-            for row, paths in zip(table.manifest.rows, table.files, strict=True)]
+    section = VolumesSection(table=file, maps=_there(file, maps, needed=True), clinical=_there(file, columns))
+    table = read_volume_table(section, labelled=False)
+    several = list[tuple[str, Patient]]()
+    for place, (row, paths) in enumerate(zip(table.manifest.rows, table.files, strict=True)):
+        values = {} if table.clinical is None else dict(zip(table.columns, table.clinical[place].tolist(), strict=True))
+        files = {name: path for name, path in zip(table.maps, paths, strict=True) if path is not None}
+        several.append((f"{file}, line {row.line}" + (f", {row.patient}" if row.patient else ""), files | values))
+    return several
 
 
-def _there(file: Path, maps: Sequence[str]) -> tuple[str, ...]:
-    """Return the maps that a table has a column for."""
-    from excite.data.table import read_table
-
-    found = tuple(name for name in maps if name in read_table(file).header)
-    if not found:
-        raise DataError("the table has none of the bundle's maps", where=file, fix=f"columns: {', '.join(maps)}")
+def _there(file: Path, names: Sequence[str], *, needed: bool = False) -> tuple[str, ...]:
+    """Return which of the names a table has a column for; an error where it has none that is needed."""
+    header = read_table(file).header
+    found = tuple(name for name in names if name in header)
+    if needed and not found:
+        raise DataError("the table has none of the bundle's maps", where=file, fix=f"columns: {', '.join(names)}")
     return found

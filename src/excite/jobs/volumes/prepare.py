@@ -1,6 +1,5 @@
 """From a config to everything that training on volumes needs: table, one grid, split, levels, network."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -24,6 +23,8 @@ from excite.data.volumes.volume_table import VolumeTable, read_volume_table
 from excite.engine.volumes import VolumeBatches
 from excite.errors import DataError, UsageError
 from excite.jobs.network import build_network, check_given
+from excite.jobs.volumes import told
+from excite.jobs.volumes.leaks import tell_the_label, twins
 from excite.jobs.volumes.sections import VolumeConfig
 from excite.models.classifier import create_model
 from excite.progress import Progress, silent
@@ -32,7 +33,6 @@ from excite.weights.load import LoadReport
 from excite.weights.store import resolve
 
 LOOKED = 25  # reference volumes that the usual grid is learnt from
-SHOWN = 20   # doubts that a run lists
 
 
 @dataclass(kw_only=True, eq=False)
@@ -42,7 +42,8 @@ class PreparedVolumes:
     Args:
         preprocess: With levels of the training part.
         labels: Of each row, a place in `classes`.
-        leaks: What is in two parts.
+        leaks: What is in two parts, or tells the label.
+        doubts: What is doubtful about the data.
     """
 
     config: VolumeConfig
@@ -57,12 +58,19 @@ class PreparedVolumes:
     weights: LoadReport | None
     task: ClassificationTask
     leaks: list[Fault]
+    doubts: list[told.Doubt] = field(default_factory=list)
     reasons: dict[str, str] = field(default_factory=dict)
 
     @property
     def network(self) -> str:
         """Return what to call the network: its name, or that of the class of one's own."""
         return self.config.model.name if self.model_record else type(self.model).__name__
+
+    @property
+    def sample(self) -> str:
+        """Return what a row is called: a patient, unless the table does not say so or patients have several."""
+        patients = {row.patient for row in self.table.manifest.rows} - {None}
+        return "patient" if len(patients) == len(self.labels) else "examination"
 
     @property
     def how(self) -> Reading:
@@ -77,20 +85,26 @@ class PreparedVolumes:
     @property
     def fingerprint(self) -> dict[str, object]:
         """Return what the run is trained on, to be compared when it goes on."""
+        clinical = {} if self.table.clinical is None else {"clinical": [
+            [None if np.isnan(value) else value for value in row] for row in self.table.clinical.tolist()]}
         return {"patients": list(self.store.contents), "labels": self.labels, "split": self.split.to_json(),
-                "preprocess": self.preprocess.to_json()}
+                "preprocess": self.preprocess.to_json(), **clinical}
 
     def batches(self, part: str, *, train: bool = False) -> VolumeBatches:
         """Return the batches of a part, changed at random and shuffled where `train`."""
         config = self.config
         sampler: Sampler = config.loop.sampler if train else "order"
         return VolumeBatches(self.store.values, self.split.parts[part], self.labels, self.preprocess, sampler=sampler,
-                             batch_size=config.loop.batch_size, seed=config.seed,
+                             batch_size=config.loop.batch_size, seed=config.seed, clinical=self.table.clinical,
                              augment=_augment(config) if train else None)
 
     def inputs(self, rows: Sequence[int]) -> NDArray[np.float32]:
         """Return some rows as the network takes them, (N, M, D, H, W)."""
         return np.stack([self.preprocess.normalise(self.store.values[row]) for row in rows])
+
+    def clinical(self, rows: Sequence[int]) -> NDArray[np.float32] | None:
+        """Return the clinical values of some rows as the network takes them, (N, C); None where there are none."""
+        return None if self.table.clinical is None else self.preprocess.scale(self.table.clinical[list(rows)])
 
     def counts(self, part: str) -> dict[str, int]:
         """Return how many rows of a part each class has."""
@@ -110,6 +124,7 @@ def prepare_volumes(config: VolumeConfig, *, model: nn.Module | None = None,
         ModelError, EnvironmentFault: of the weights.
     """
     progress = progress or silent()
+    _check_clinical(config, model)
     table = read_volume_table(config.volumes)
     classes = _classes(config, table)
     labels = [classes.index(row.label or "") for row in table.manifest.rows]
@@ -120,30 +135,46 @@ def prepare_volumes(config: VolumeConfig, *, model: nn.Module | None = None,
         raise DataError("the val or the test part is empty", where=table.manifest.source,
                         fix="set split.val and split.test above 0, or name parts in a column split")
     preprocess = unfitted.fit(np.asarray(store.values[row]) for row in split.train)
+    if table.clinical is not None:
+        preprocess = preprocess.fit_clinical(table.columns, table.clinical[list(split.train)])
     record: dict[str, object] = {}
     report: LoadReport | None = None
     if model is None:
         file = resolve(config.model.weights, _weights_of(config))
-        model, record, report, told = build_network(config.model, file, in_channels=len(table.maps), dims=3,
-                                                    num_classes=len(classes), seed=config.seed)
+        model, record, report, network = build_network(config.model, file, in_channels=len(table.maps), dims=3,
+                                                    num_classes=len(classes), seed=config.seed,
+                                                    **({"clinical": len(table.columns)} if table.columns else {}))
     else:
-        told = check_given(model, "classification", len(classes), (len(table.maps), *preprocess.shape))
+        network = check_given(model, "classification", len(classes), (len(table.maps), *preprocess.shape))
     counts = np.bincount([labels[row] for row in split.train], minlength=len(classes)).tolist()
+    doubts = told.doubts_of(table, store, preprocess)
     weighed = [1] * len(classes) if config.loop.sampler == "balanced" else counts
     return PreparedVolumes(
         config=config, table=table, classes=classes, labels=labels, split=split, store=store, preprocess=preprocess,
         model=model, model_record=record, weights=report, task=ClassificationTask(classes, config.loss, weighed),
-        leaks=[*shared_ids(table.manifest.rows, split.parts), *_twins(table, split, store)],
-        reasons={"table": "; ".join(table.manifest.notes), "maps": _maps_told(table), "network": told,
-                 "grid": _grid_told(preprocess),
-                 "split": f"{_sizes(split)} rows by {split.unit_kind}; {'; '.join(split.notes) or 'no remarks'}",
-                 "augmentation": str(_augment(config) or "none"), "readers": _readers_told(store),
-                 "doubts": _doubts_told(table, store, preprocess)})
+        leaks=[*shared_ids(table.manifest.rows, split.parts), *twins(table, split, store),
+               *tell_the_label(table, labels, classes, split.train)], doubts=doubts,
+        reasons={"table": "; ".join(table.manifest.notes), "maps": told.maps_told(table),
+                 **({"clinical": told.clinical_told(table, preprocess)} if table.columns else {}), "network": network,
+                 "grid": told.grid_told(preprocess), "split": told.split_told(split),
+                 "augmentation": str(_augment(config) or "none"), "readers": told.readers_told(store),
+                 "doubts": told.doubts_told(doubts)})
 
 
 def how_read(config: VolumeConfig) -> Reading:
     """Return how a config has files read."""
     return Reading(series=config.volumes.series, gaps=config.volumes.gaps)
+
+
+def _check_clinical(config: VolumeConfig, model: nn.Module | None) -> None:
+    """Raise where clinical columns are asked for and the network takes none, or the other way round."""
+    name = type(model).__name__ if model is not None else config.model.name
+    if config.volumes.clinical and name != "modality_fusion":
+        raise UsageError(f"volumes.clinical needs the network modality_fusion, got {name}",
+                         why="other networks take maps alone", fix="leave out --clinical, or --model")
+    if "clinical" in config.model.options:
+        raise UsageError("model.options.clinical must be left out here", why="volumes.clinical names the columns",
+                         fix="--clinical age,egfr")
 
 
 def _split(config: VolumeConfig, table: VolumeTable) -> Split:
@@ -206,50 +237,3 @@ def _augment(config: VolumeConfig) -> VolumeAugment | None:
     given: dict[str, Any] = section.model_dump(exclude={"enabled"})
     given |= {name: usual for name, value in given.items() if value is None}
     return VolumeAugment(**given) if section.enabled else None
-
-
-def _twins(table: VolumeTable, split: Split, store: VolumeStore) -> list[Fault]:
-    """Return a fault for each two rows in two parts whose files are the same, byte by byte."""
-    part = {row: name for name, rows in split.parts.items() for row in rows}
-    first: dict[str, int] = {}
-    found = []
-    for row, content in enumerate(store.contents):
-        other = first.setdefault(content, row)
-        if part[other] != part[row]:
-            lines = table.manifest.rows[other].line, table.manifest.rows[row].line
-            found.append(Fault(kind="same-files-in-two-splits", row=lines[1], file=table.manifest.rows[row].image,
-                               message=f"the files of line {lines[1]} are those of line {lines[0]}, which is in "
-                                       f"{part[other]} while this is in {part[row]}"))
-    return found
-
-
-def _maps_told(table: VolumeTable) -> str:
-    rows = len(table.files)
-    return ", ".join(f"{name} of {rows - lost} of {rows} rows" for name, lost in table.missing.items())
-
-
-def _grid_told(preprocess: VolumePreprocess) -> str:
-    shape, steps = (" x ".join(map("{:g}".format, one)) for one in (preprocess.shape, preprocess.spacing))
-    return f"{shape} voxels of {steps} mm around the middle of the {preprocess.reference}"
-
-
-def _sizes(split: Split) -> str:
-    return " / ".join(str(len(rows)) for rows in split.parts.values())
-
-
-def _doubts_told(table: VolumeTable, store: VolumeStore, preprocess: VolumePreprocess) -> str:
-    """Return what is doubtful about the volumes, row by row."""
-    found = []
-    for row, doubts, stored in zip(table.manifest.rows, store.doubts, store.values, strict=True):
-        found += [f"line {row.line}: {doubt}" for doubt in (*doubts, *preprocess.doubts(np.asarray(stored)))]
-    return "; ".join(found[:SHOWN] + ([f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else [])) or "none"
-
-
-def _readers_told(store: VolumeStore) -> str:
-    """Return what readers decided, alike notes together."""
-    alike: dict[str, list[str]] = {}
-    for notes in store.notes:
-        for note in notes:
-            alike.setdefault(re.sub(r"[0-9.]+", "#", note), []).append(note)
-    return "; ".join(f"{notes[0]} (and {len(notes) - 1} like it)" if len(notes) > 1 else notes[0]
-                     for notes in alike.values()) or "nothing to decide"

@@ -30,7 +30,8 @@ class VolumeLoopSection(LoopSection):
     @model_validator(mode="after")
     def _fits(self) -> "VolumeLoopSection":
         if self.budget_minutes is not None or self.frozen_features:
-            raise ValueError("budget_minutes and frozen_features are for tables of images: leave them out")
+            raise ValueError("budget_minutes and frozen_features are for tables of images: leave them out (of volumes: "
+                             "--frozen-features, or a section nested)")
         return self
 
 

@@ -49,12 +49,13 @@ class VolumeRun:
 
 
 def train_volumes(config: VolumeConfig, *, model: nn.Module | None = None, out: str | Path | None = None,
-                  simulated: bool | None = None, progress: Progress | None = None) -> VolumeRun:
+                  images: bool = True, simulated: bool | None = None, progress: Progress | None = None) -> VolumeRun:
     """Train as `config` says and leave everything in one folder; the same call again resumes.
 
     Args:
         model: A network of your own, (N, maps, D, H, W) -> (N, classes), where a missing map is 0 all over.
         out: The run folder; runs/NAME-OF-TABLE otherwise.
+        images: Put slices of test patients into the report.
         simulated: Report and card say that the data are simulated; None looks for a column
             `simulated`.
 
@@ -80,7 +81,8 @@ def train_volumes(config: VolumeConfig, *, model: nn.Module | None = None, out: 
                          folder=run.path, log=run.log, progress=progress, stop=stop)
         if simulated is None:
             simulated = prepared.table.simulated
-        evaluation, report = finish_volumes(run, prepared, fitted, simulated=simulated, progress=progress)
+        evaluation, report = finish_volumes(run, prepared, fitted, images=images, simulated=simulated,
+                                            progress=progress)
     return VolumeRun(folder=run.path, classes=prepared.classes, split=prepared.split, fit=fitted,
                      evaluation=evaluation, report=report)
 

@@ -1,0 +1,89 @@
+"""What a training on volumes decided, and what is doubtful about its data, in words."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from excite.data.split import Split
+from excite.data.volumes.preprocess import VolumePreprocess
+from excite.data.volumes.store import VolumeStore
+from excite.data.volumes.volume_table import VolumeTable
+
+SHOWN = 8  # lines, or doubts, that a sentence lists
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doubt:
+    """One thing that is doubtful in the same way about some rows.
+
+    Args:
+        text: What is doubtful about the first of them.
+        lines: Of the table.
+    """
+
+    text: str
+    lines: tuple[int, ...]
+
+    def told(self) -> str:
+        """Return it as a sentence that names the lines."""
+        shown = ", ".join(map(str, self.lines[:SHOWN]))
+        more = f" and {len(self.lines) - SHOWN} more" if len(self.lines) > SHOWN else ""
+        if len(self.lines) == 1:
+            return f"line {shown}: {self.text}"
+        return f"{len(self.lines)} rows, of the first: {self.text} (lines {shown}{more})"
+
+
+def doubts_of(table: VolumeTable, store: VolumeStore, preprocess: VolumePreprocess) -> list[Doubt]:
+    """Return what is doubtful about the volumes and the clinical values; what differs in its numbers only is one."""
+    alike: dict[str, list[tuple[int, str]]] = {}
+    for place, (row, doubts, stored) in enumerate(zip(table.manifest.rows, store.doubts, store.values, strict=True)):
+        values = () if table.clinical is None else table.clinical[place].tolist()
+        for doubt in (*doubts, *preprocess.doubts(np.asarray(stored), values)):
+            alike.setdefault(re.sub(r"-?[0-9][0-9.,]*", "#", doubt), []).append((row.line, doubt))
+    found = [Doubt(text=some[0][1], lines=tuple(dict.fromkeys(line for line, _ in some))) for some in alike.values()]
+    return sorted(found, key=lambda one: (-len(one.lines), one.lines))
+
+
+def doubts_told(doubts: Sequence[Doubt]) -> str:
+    """Return all doubts in one line of a log."""
+    more = [f"and {len(doubts) - SHOWN} more kinds, listed in the report"] if len(doubts) > SHOWN else []
+    return "; ".join([*(one.told() for one in doubts[:SHOWN]), *more]) or "none"
+
+
+def maps_told(table: VolumeTable) -> str:
+    """Return how many rows have each map."""
+    rows = len(table.files)
+    return ", ".join(f"{name} of {rows - lost} of {rows} rows" for name, lost in table.missing.items())
+
+
+def clinical_told(table: VolumeTable, preprocess: VolumePreprocess) -> str:
+    """Return how many rows have each clinical column, and what the training part holds."""
+    if table.clinical is None:
+        return "none"
+    known = (~np.isnan(table.clinical)).sum(axis=0).tolist()
+    return ", ".join(f"{one.name} of {count} of {len(table.clinical)} rows (training part {one.low:g} to {one.high:g}, "
+                     f"mean {one.mean:.4g})" for one, count in zip(preprocess.clinical, known, strict=True))
+
+
+def grid_told(preprocess: VolumePreprocess) -> str:
+    """Return the grid that all maps are put on."""
+    shape, steps = (" x ".join(map("{:g}".format, one)) for one in (preprocess.shape, preprocess.spacing))
+    return f"{shape} voxels of {steps} mm around the middle of the {preprocess.reference}"
+
+
+def split_told(split: Split) -> str:
+    """Return the sizes of the parts and the remarks of the split."""
+    sizes = " / ".join(str(len(rows)) for rows in split.parts.values())
+    return f"{sizes} rows by {split.unit_kind}; {'; '.join(split.notes) or 'no remarks'}"
+
+
+def readers_told(store: VolumeStore) -> str:
+    """Return what readers decided, alike notes together."""
+    alike: dict[str, list[str]] = {}
+    for notes in store.notes:
+        for note in notes:
+            alike.setdefault(re.sub(r"[0-9.]+", "#", note), []).append(note)
+    return "; ".join(f"{notes[0]} (and {len(notes) - 1} like it)" if len(notes) > 1 else notes[0]
+                     for notes in alike.values()) or "nothing to decide"
