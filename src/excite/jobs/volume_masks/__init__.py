@@ -1,0 +1,1 @@
+"""What the verbs do where volumes have label volumes: train, prove, measure, predict."""
