@@ -19,7 +19,7 @@ import numpy as np
 
 from excite.config import load_config
 from excite.data.phantom.volumes import simulate_volumes
-from excite.jobs.volumes.folds import cross_validate
+from excite.jobs.volumes.folds.cross_validation import cross_validate
 from excite.jobs.volumes.sections import VolumeConfig
 from excite.metrics.classification import ClassificationMeasure
 from excite.metrics.ordinal import OrdinalMeasure

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from excite.deploy.volume_predictor import VolumePredictor
-from excite.jobs.volumes.folds import _simpler, cross_validate
+from excite.jobs.volumes.folds.cross_validation import _simpler, cross_validate
 from excite.jobs.volumes.predict import predict_patients
 from excite.progress import silent
 from small_volumes import CLASSES, read_rows, small_table, volume_config, write_rows

@@ -7,10 +7,10 @@ import pytest
 
 from excite.config import load_config
 from excite.errors import DataError, UsageError
-from excite.jobs.volumes.folds import cross_validate
-from excite.jobs.volumes.nested import nested_cross_validate
-from excite.jobs.volumes.nested_data import nested_data
-from excite.jobs.volumes.nested_sections import NestedConfig
+from excite.jobs.volumes.folds.cross_validation import cross_validate
+from excite.jobs.volumes.nested.cross_validation import nested_cross_validate
+from excite.jobs.volumes.nested.data import nested_data
+from excite.jobs.volumes.nested.sections import NestedConfig
 from excite.jobs.volumes.predict import predict_patients
 from excite.jobs.volumes.train import train_volumes
 from excite.progress import silent

@@ -5,9 +5,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from excite.jobs.volumes.head import Columns, scores
-from excite.jobs.volumes.nested_choice import candidates, choose
-from excite.jobs.volumes.nested_sections import NestedSection
+from excite.jobs.volumes.nested.choice import candidates, choose
+from excite.jobs.volumes.nested.head import Columns, scores
+from excite.jobs.volumes.nested.sections import NestedSection
 
 SECTION = NestedSection(penalties=(0.1, 1.0, 10.0), components=(2, None))
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from excite.data.row import Row
-from excite.jobs.volumes.fold_numbers import EACH, Predicted, measured
-from excite.jobs.volumes.fold_report import answer_told
+from excite.jobs.volumes.folds.numbers import EACH, Predicted, measured
+from excite.jobs.volumes.folds.report import answer_told
 from excite.report.folds_figures import by_fold, useful
 from excite.report.folds_page import FoldsData, FoldTold, render, small_words, write_folds_report
 from html_reader import Reader

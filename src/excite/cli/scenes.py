@@ -33,7 +33,7 @@ def task_of(bundle: Path) -> str | None:
     """Return what a bundle is for; None where that cannot be read, which who opens it tells."""
     from excite.deploy.bundle import find_bundle, read_bundle
     from excite.errors import ExciteError
-    from excite.jobs.volumes.fold_bundles import bundles_of
+    from excite.jobs.volumes.folds.bundles import bundles_of
 
     found = bundles_of(bundle) or [bundle]
     try:

@@ -58,8 +58,8 @@ def nested_on_volumes(config: Path | None, values: Mapping[str, object], setting
     """Cross-validate heads on frozen features, chosen by inner folds, and tell what came of it."""
     from excite.cli.talk import emit, say
     from excite.config import load_config
-    from excite.jobs.volumes.nested import nested_cross_validate
-    from excite.jobs.volumes.nested_sections import NestedConfig
+    from excite.jobs.volumes.nested.cross_validation import nested_cross_validate
+    from excite.jobs.volumes.nested.sections import NestedConfig
     from excite.progress import spoken
 
     run = nested_cross_validate(load_config(NestedConfig, config, overrides=settings, values=values), out=out,
@@ -73,7 +73,7 @@ def train_on_volumes(config: Path | None, values: Mapping[str, object], settings
     """Train on a table of volumes and tell what came of it."""
     from excite.cli.talk import emit, say
     from excite.config import load_config
-    from excite.jobs.volumes.folds import cross_validate
+    from excite.jobs.volumes.folds.cross_validation import cross_validate
     from excite.jobs.volumes.sections import VolumeConfig
     from excite.jobs.volumes.train import train_volumes
     from excite.progress import spoken
@@ -93,7 +93,7 @@ def predict_volumes(bundle: Path, inputs: Sequence[str], *, out: Path | None, th
     from excite.errors import DataError
     from excite.jobs.prediction_columns import ClassColumns
     from excite.jobs.prediction_table import opened
-    from excite.jobs.volumes.fold_bundles import bundles_of
+    from excite.jobs.volumes.folds.bundles import bundles_of
     from excite.jobs.volumes.predict import predict_patients
 
     columns = ClassColumns(read_bundle(find_bundle((bundles_of(bundle) or [bundle])[0])).classes)

@@ -9,7 +9,7 @@ from excite.data.volumes.sections import VolumesSection
 from excite.data.volumes.volume_table import read_volume_table
 from excite.deploy.volume_predictor import Patient, VolumePredictor, names_of
 from excite.errors import DataError, UsageError
-from excite.jobs.volumes.fold_bundles import bundles_of
+from excite.jobs.volumes.folds.bundles import bundles_of
 from excite.outcome.prediction import ClassPrediction, FailedPrediction
 
 Found = ClassPrediction | FailedPrediction

@@ -12,13 +12,13 @@ from excite.jobs import run_folder as files
 from excite.jobs.environment import environment
 from excite.jobs.resuming import refuse_other_run
 from excite.jobs.run_folder import RunFolder, ending_logged
-from excite.jobs.volumes.fold_bundles import PAGE, SUMMARY, WITHOUT
-from excite.jobs.volumes.fold_numbers import FoldNumbers, Predicted, measured
-from excite.jobs.volumes.nested_choice import Choice
-from excite.jobs.volumes.nested_data import NestedData, nested_data
-from excite.jobs.volumes.nested_loop import Simpler, outer_loop, simpler_heads
-from excite.jobs.volumes.nested_report import nested_page
-from excite.jobs.volumes.nested_sections import NestedConfig
+from excite.jobs.volumes.folds.bundles import PAGE, SUMMARY, WITHOUT
+from excite.jobs.volumes.folds.numbers import FoldNumbers, Predicted, measured
+from excite.jobs.volumes.nested.choice import Choice
+from excite.jobs.volumes.nested.data import NestedData, nested_data
+from excite.jobs.volumes.nested.loop import Simpler, outer_loop, simpler_heads
+from excite.jobs.volumes.nested.report import nested_page
+from excite.jobs.volumes.nested.sections import NestedConfig
 from excite.jobs.volumes.train import PLACES
 from excite.machine import usable_cores
 from excite.metrics.evaluation import Evaluation

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from excite.errors import DataError, UsageError
-from excite.jobs.volumes.map_statistics import NAMES, map_statistics
-from excite.jobs.volumes.pooled import Trunk, by_map, pooled
+from excite.jobs.volumes.nested.map_statistics import NAMES, map_statistics
+from excite.jobs.volumes.nested.pooled import Trunk, by_map, pooled
 from excite.jobs.volumes.prepare import prepare_volumes
 from excite.models.classifier import create_model
 from small_volumes import small_table, volume_config
@@ -29,7 +29,7 @@ def test_pooled_features_are_the_networks_own_and_made_once(prepared, tmp_path, 
         expected = prepared.model.eval().forward_features(torch.from_numpy(prepared.inputs(range(12)))).numpy()
     size = np.abs(expected[:, :-2]).max()  # of a random network tiny
     assert size > 0 and np.abs(found - expected)[:, :-2].max() <= 1e-4 * size and isinstance(found, np.memmap)
-    monkeypatch.setattr("excite.jobs.volumes.pooled._vectors", None)  # it is not asked again
+    monkeypatch.setattr("excite.jobs.volumes.nested.pooled._vectors", None)  # it is not asked again
     assert np.array_equal(pooled(trunk, prepared.store, prepared.preprocess, folder=tmp_path), found)
 
 

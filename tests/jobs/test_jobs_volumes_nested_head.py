@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from excite.jobs.volumes.head import LEAST, Columns, flags, log_chances, scores
+from excite.jobs.volumes.nested.head import LEAST, Columns, flags, log_chances, scores
 
 ROWS, MAPS = 60, (20, 50)  # more columns than rows
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from excite.data.volumes.volume_table import VolumeTable
-from excite.jobs.volumes.fold_numbers import FoldNumbers, twins
-from excite.jobs.volumes.questions import SPECIFICITY, Answer
+from excite.jobs.volumes.folds.numbers import FoldNumbers, twins
+from excite.jobs.volumes.folds.questions import SPECIFICITY, Answer
 from excite.jobs.volumes.sections import VolumeSplitSection
 
 

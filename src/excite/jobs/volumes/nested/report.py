@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from excite.config import dump_yaml
-from excite.jobs.volumes.fold_numbers import FoldNumbers
-from excite.jobs.volumes.fold_report import made_by, missing_of, told_of
-from excite.jobs.volumes.nested_choice import Choice
-from excite.jobs.volumes.nested_data import NestedData
-from excite.jobs.volumes.nested_loop import Simpler
+from excite.jobs.volumes.folds.numbers import FoldNumbers
+from excite.jobs.volumes.folds.report import made_by, missing_of, told_of
+from excite.jobs.volumes.nested.choice import Choice
+from excite.jobs.volumes.nested.data import NestedData
+from excite.jobs.volumes.nested.loop import Simpler
 from excite.report.folds_page import FoldsData, FoldTold
 
 ON = {"pooled": "the pooled features of a frozen {trunk}", "levels": "simple numbers of each map", "none": ""}

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from excite.data.fault import Fault
 from excite.data.folds import Folds, make_folds
 from excite.data.volumes.volume_table import VolumeTable, read_volume_table
-from excite.jobs.volumes.head import Columns, flags
 from excite.jobs.volumes.leaks import tell_the_label
-from excite.jobs.volumes.map_statistics import NAMES, map_statistics
-from excite.jobs.volumes.nested_sections import NestedConfig
-from excite.jobs.volumes.pooled import Trunk, at_home, by_map, pooled, trunk_of_bundle
+from excite.jobs.volumes.nested.head import Columns, flags
+from excite.jobs.volumes.nested.map_statistics import NAMES, map_statistics
+from excite.jobs.volumes.nested.pooled import Trunk, at_home, by_map, pooled, trunk_of_bundle
+from excite.jobs.volumes.nested.sections import NestedConfig
 from excite.jobs.volumes.prepare import PreparedVolumes, prepare_volumes
 from excite.jobs.volumes.sections import VolumeModelSection
 from excite.losses.sections import LossSection

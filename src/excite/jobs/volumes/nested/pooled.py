@@ -20,7 +20,7 @@ from excite.deploy.export import evaluating
 from excite.errors import DataError, EnvironmentFault, ModelError, UsageError
 from excite.folders import own_folder
 from excite.jobs.export import rebuild
-from excite.jobs.volumes.nested_sections import NestedConfig
+from excite.jobs.volumes.nested.sections import NestedConfig
 from excite.models.modality_fusion import ModalityFusion
 from excite.progress import Progress, silent
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from excite.jobs.volumes.head import Columns, Float, Int, log_chances, scores
-from excite.jobs.volumes.nested_sections import NestedSection
+from excite.jobs.volumes.nested.head import Columns, Float, Int, log_chances, scores
+from excite.jobs.volumes.nested.sections import NestedSection
 from excite.metrics.calibration import Temperature, fit_temperature
 
 Candidate = tuple[int | None, float]  # components and penalty

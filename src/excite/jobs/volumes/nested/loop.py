@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from excite.errors import DataError
-from excite.jobs.volumes.fold_numbers import Predicted
-from excite.jobs.volumes.head import Float, Int, log_chances, scores
-from excite.jobs.volumes.nested_choice import Choice, choose
-from excite.jobs.volumes.nested_data import NestedData
-from excite.jobs.volumes.nested_sections import NestedConfig
+from excite.jobs.volumes.folds.numbers import Predicted
+from excite.jobs.volumes.nested.choice import Choice, choose
+from excite.jobs.volumes.nested.data import NestedData
+from excite.jobs.volumes.nested.head import Float, Int, log_chances, scores
+from excite.jobs.volumes.nested.sections import NestedConfig
 from excite.metrics.classification import ClassificationMeasure
 from excite.metrics.intervals import Interval, bootstrap
 from excite.outcome.decode import softmax

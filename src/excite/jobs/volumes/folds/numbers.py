@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from excite.data.fault import Fault
 from excite.data.row import Row
-from excite.jobs.volumes.questions import SPECIFICITY, Answer, answered, questions
+from excite.jobs.volumes.folds.questions import SPECIFICITY, Answer, answered, questions
 from excite.metrics.classification import measure
 from excite.metrics.evaluation import Evaluation, evaluate
 from excite.metrics.intervals import Interval

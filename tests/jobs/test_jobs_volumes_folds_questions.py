@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from excite.jobs.volumes.questions import answered, calibration, questions
+from excite.jobs.volumes.folds.questions import answered, calibration, questions
 
 GRADES = ("none", "mild", "severe")
 

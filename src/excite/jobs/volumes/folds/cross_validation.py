@@ -17,11 +17,11 @@ from excite.jobs import run_folder as files
 from excite.jobs.run_folder import read_events, written
 from excite.jobs.shipped import limits
 from excite.jobs.volumes.finish import PREDICTIONS
-from excite.jobs.volumes.fold_bundles import PAGE, SUMMARY
-from excite.jobs.volumes.fold_numbers import FoldNumbers, Predicted, measured
-from excite.jobs.volumes.fold_report import made_by, missing_of, told_of
-from excite.jobs.volumes.nested_data import nested_data
-from excite.jobs.volumes.nested_loop import Simpler, as_nested, simpler_heads
+from excite.jobs.volumes.folds.bundles import PAGE, SUMMARY
+from excite.jobs.volumes.folds.numbers import FoldNumbers, Predicted, measured
+from excite.jobs.volumes.folds.report import made_by, missing_of, told_of
+from excite.jobs.volumes.nested.data import nested_data
+from excite.jobs.volumes.nested.loop import Simpler, as_nested, simpler_heads
 from excite.jobs.volumes.sections import VolumeConfig
 from excite.jobs.volumes.train import VolumeRun, train_volumes
 from excite.metrics.evaluation import Evaluation

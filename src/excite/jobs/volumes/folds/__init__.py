@@ -1,0 +1,1 @@
+"""Networks trained fold by fold, and what they say together."""

@@ -1,0 +1,1 @@
+"""Small heads chosen in inner folds on frozen features, and tested in outer ones."""
