@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from excite.config import differences, dump_yaml, load_config
@@ -12,10 +13,13 @@ from excite.jobs.scenes.sections import SceneConfig
 from excite.jobs.sections import TrainConfig
 from excite.jobs.volume_masks.sections import MaskedVolumeConfig
 from excite.jobs.volumes.sections import VolumeConfig
+from excite.models.classifier import create_model
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 TASKS = {"hc18": "heads", "heads": "heads", "hippocampus": "volume_masks", "hybridsn": "scene",
-         "renal_fibrosis": "volumes", "scene": "scene", "ultrasound_planes": "auto"}
+         "renal_fibrosis": "volumes", "renal_fibrosis_average": "volumes", "renal_fibrosis_slices": "volumes",
+         "renal_fibrosis_stack": "volumes", "renal_fibrosis_t1": "volumes", "scene": "scene",
+         "ultrasound_planes": "auto"}
 KINDS = {"scene": SceneConfig, "volumes": VolumeConfig, "volume_masks": MaskedVolumeConfig}
 
 
@@ -23,6 +27,19 @@ KINDS = {"scene": SceneConfig, "volumes": VolumeConfig, "volume_masks": MaskedVo
 def test_every_shipped_recipe_loads(file: Path) -> None:
     task = TASKS[file.stem]
     assert load_config(KINDS.get(task, TrainConfig), file).task == task  # type: ignore[type-var]
+
+
+def test_what_fusion_has_to_beat_is_trained_as_the_fusion() -> None:
+    recipes = {file.stem: load_config(VolumeConfig, file) for file in CONFIGS if file.stem.startswith("renal_fibrosis")}
+    fusion = recipes.pop("renal_fibrosis")
+    assert len(recipes) == 4
+    for recipe in recipes.values():
+        assert (recipe.loop, recipe.loss, recipe.schedule, recipe.augment) == (fusion.loop, fusion.loss,
+                                                                              fusion.schedule, fusion.augment)
+        assert recipe.volumes.classes == fusion.volumes.classes and recipe.volumes.shape == fusion.volumes.shape
+        with torch.device("meta"):
+            create_model(recipe.model.name, dims=3, in_channels=len(recipe.volumes.maps or ()), num_classes=3,
+                         **recipe.model.options)
 
 
 def test_the_recipe_of_the_heads_paper_is_what_was_published() -> None:

@@ -3,8 +3,24 @@
 from types import SimpleNamespace
 
 import numpy as np
+import torch
 
-from excite.jobs.volumes.told import Doubt, doubts_of, doubts_told
+from excite.data.volumes.preprocess import VolumePreprocess
+from excite.jobs.volumes.told import Doubt, doubts_of, doubts_told, grid_told
+from excite.models.classifier import create_model
+
+
+def test_a_grid_too_thin_for_the_network_is_told():  # T0-8
+    def said(shape, **options):
+        with torch.device("meta"):
+            network = create_model("modality_fusion", dims=3, **options)
+        return grid_told(VolumePreprocess(maps=("t1",), reference="t1", shape=shape, spacing=(6, 1.5, 1.5)), network)
+
+    assert said((16, 112, 112)) == "16 x 112 x 112 voxels of 6 x 1.5 x 1.5 mm around the middle of the t1"
+    thin = said((1, 112, 16))
+    assert "halves the depth until one place stands for 16 voxels, there are 1: what" in thin
+    assert "halves the width until one place stands for 32 voxels, there are 16" in thin and "height" not in thin
+    assert "halves" not in said((1, 112, 112), trunk="mobilenet_v2", slices=True)  # slices are not filtered across
 
 
 def test_alike_doubts_are_one_with_its_lines():

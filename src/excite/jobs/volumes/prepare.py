@@ -156,7 +156,7 @@ def prepare_volumes(config: VolumeConfig, *, model: nn.Module | None = None,
                *tell_the_label(table, labels, classes, split.train)], doubts=doubts,
         reasons={"table": "; ".join(table.manifest.notes), "maps": told.maps_told(table),
                  **({"clinical": told.clinical_told(table, preprocess)} if table.columns else {}), "network": network,
-                 "grid": told.grid_told(preprocess), "split": told.split_told(split),
+                 "grid": told.grid_told(preprocess, model), "split": told.split_told(split),
                  "augmentation": str(_augment(config) or "none"), "readers": told.readers_told(store),
                  "doubts": told.doubts_told(doubts)})
 

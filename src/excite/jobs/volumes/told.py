@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import nn
 
 from excite.data.split import Split
 from excite.data.volumes.preprocess import VolumePreprocess
 from excite.data.volumes.store import VolumeStore
 from excite.data.volumes.volume_table import VolumeTable
+from excite.models.backbone import Backbone
 
 SHOWN = 8  # lines, or doubts, that a sentence lists
 
@@ -67,10 +69,15 @@ def clinical_told(table: VolumeTable, preprocess: VolumePreprocess) -> str:
                      f"mean {one.mean:.4g})" for one, count in zip(preprocess.clinical, known, strict=True))
 
 
-def grid_told(preprocess: VolumePreprocess) -> str:
-    """Return the grid that all maps are put on."""
+def grid_told(preprocess: VolumePreprocess, model: nn.Module) -> str:
+    """Return the grid that all maps are put on, and what a network of excite's makes of a side too small for it."""
     shape, steps = (" x ".join(map("{:g}".format, one)) for one in (preprocess.shape, preprocess.spacing))
-    return f"{shape} voxels of {steps} mm around the middle of the {preprocess.reference}"
+    trunk = next((part for part in model.modules() if isinstance(part, Backbone)), None)
+    thin = [f"the network halves the {axis} until one place stands for {stride} voxels, there are {size}: what it "
+            "looks at there is mostly beyond the volume"
+            for axis, size, stride in zip(("depth", "height", "width"), preprocess.shape, trunk.strides[-1], strict=True)
+            if size < stride] if trunk is not None and trunk.dims == 3 else []
+    return "; ".join([f"{shape} voxels of {steps} mm around the middle of the {preprocess.reference}", *thin])
 
 
 def split_told(split: Split) -> str:
