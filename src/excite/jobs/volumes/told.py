@@ -72,11 +72,12 @@ def clinical_told(table: VolumeTable, preprocess: VolumePreprocess) -> str:
 def grid_told(preprocess: VolumePreprocess, model: nn.Module) -> str:
     """Return the grid that all maps are put on, and what a network of excite's makes of a side too small for it."""
     shape, steps = (" x ".join(map("{:g}".format, one)) for one in (preprocess.shape, preprocess.spacing))
-    trunk = next((part for part in model.modules() if isinstance(part, Backbone)), None)
+    trunk = next((part for part in model.modules() if isinstance(part, Backbone) and part.dims == 3), None)
+    strides = (1, 1, 1) if trunk is None else trunk.strides[-1]
     thin = [f"the network halves the {axis} until one place stands for {stride} voxels, there are {size}: what it "
             "looks at there is mostly beyond the volume"
-            for axis, size, stride in zip(("depth", "height", "width"), preprocess.shape, trunk.strides[-1], strict=True)
-            if size < stride] if trunk is not None and trunk.dims == 3 else []
+            for axis, size, stride in zip(("depth", "height", "width"), preprocess.shape, strides, strict=True)
+            if size < stride]
     return "; ".join([f"{shape} voxels of {steps} mm around the middle of the {preprocess.reference}", *thin])
 
 
