@@ -37,8 +37,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": BASE | {"data", "attention", "models", "weights", "deploy", "jobs", "outcome"},
 }
 WITHOUT_TORCH = ("config", "data", "outcome", "metrics", "deploy.runtime", "deploy.bundle", "deploy.scene_predictor",
-                 "report", "jobs.predict", "jobs.scenes.predict", "jobs.evaluate", "jobs.scenes.evaluate",
-                 "cli.main")
+                 "deploy.volume_predictor", "deploy.volume_mask_predictor", "report", "jobs.predict",
+                 "jobs.scenes.predict", "jobs.volumes.predict", "jobs.volume_masks.predict", "jobs.evaluate",
+                 "jobs.scenes.evaluate", "jobs.volume_masks.evaluate", "cli.main")
 
 
 def imports(file: Path) -> set[str]:

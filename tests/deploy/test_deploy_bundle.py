@@ -76,7 +76,7 @@ def test_a_list_of_checksums_without_a_file_is_refused(folder: Path) -> None:
     ("views", "four", "views must be one or flip, got 'four'"),
     ("temperature", 0, "temperature must be a positive number, got 0"),
     ("temperature", "1", "temperature must be a positive number"),
-    ("task", "regression", "task must be classification, segmentation, heads, scene, volumes, got"),
+    ("task", "regression", "task must be classification, segmentation, heads, scene, volumes, volume_masks, got"),
     ("preprocess", [], "preprocess must be a mapping"),
     ("model", {"name": "x", "num_classes": 5}, "5 outputs, but there are 3 classes"),
 ])

@@ -151,7 +151,8 @@ def test_an_evaluation_gives_the_runs_numbers_again_and_tells_known_scans(traine
     table = tmp_path / "other.csv"
     lines = config.volumes.table.read_text(encoding="utf-8").splitlines()[1:]
     rows = [dict(zip(("patient", "image", "mask"), line.split(","), strict=True)) for line in lines]
-    write_table(table, [{name: str(folder / cell) if "/" in cell else cell for name, cell in row.items()} for row in rows])
+    write_table(table, [{name: str(folder / cell) if "/" in cell else cell for name, cell in row.items()}
+                        for row in rows])
     other = evaluate_scans(run.folder / "bundle", table, threads=1)  # another name of the column, other paths
     assert other.n == 20 and f"LEAK: the network was trained on {len(run.split.train)} of these 20 scans" in other.notes
     assert "too good" in " ".join(evaluate_scans(run.folder, split="val", threads=1).notes)

@@ -35,7 +35,8 @@ def data():
         return VolumeMaskReportData(**{
             "title": "unet on <x>", "simulated": False, "lead": "A lead.", "recipe": "seed: 1", "unit_kind": "file",
             "counts": {"train": {"with <b>cortex": 20, "with stone": 0}, "test": {"with <b>cortex": 12}},
-            "evaluation": found, "worst": [picture(rows[0])], "grid": [picture(rows[1])],
+            "scans": {"train": 25, "test": 12}, "evaluation": found, "worst": [picture(rows[0])],
+            "grid": [picture(rows[1])],
             "curves": {"cosine": [{"epoch": 1, "train": {"loss": 1.0}, "val": {"loss": 1.0, "dice": 0.5, "iou": 0.4},
                                    "best": True}]}} | changes)
 
@@ -47,6 +48,7 @@ def test_the_page_is_whole_and_tells_each_class(data):
     page = Reader(text)
     assert "<b>cortex" not in text and "<i>" not in text.replace('<i class', '') and "an &lt;odd&gt; affine" in text
     assert "stone is not there in 12 of 12 scans" in page.text and "not defined" in page.text
+    assert "all 25 12 37" in page.text
     assert "No patients are known: scans were kept together by file." in page.text
     again = [one["href"] for one in page.of("use") if one["href"].startswith(("#worst", "#grid"))]
     assert again == [f"#{one['id']}" for one in page.of("image")] and len(again) == 6

@@ -1,8 +1,8 @@
 """Batches of patients' volumes: levels, changes drawn from (seed, epoch, row), prepared ahead by one thread."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from excite.data.sampling import Sampler, batch_edges, epoch_order, repeats
 from excite.data.volumes.augment import VolumeAugment, augmented
 from excite.data.volumes.preprocess import VolumePreprocess
-
-AHEAD = 2  # batches that wait for the caller
+from excite.engine.ahead import ahead
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,19 +63,7 @@ class VolumeBatches:
         """Yield the batches of an epoch from number `start` on; the same in every process."""
         order = epoch_order(self.rows, self.labels[self.rows], sampler=self.sampler, seed=self.seed, epoch=epoch)
         again = repeats(order)
-        steps = range(start, self.steps)
-        with ThreadPoolExecutor(1) as thread:
-            waiting: list[Future[VolumeBatch]] = []
-            try:
-                for step in steps:
-                    waiting.append(thread.submit(self._batch, order, again, epoch, step))
-                    if len(waiting) > AHEAD:
-                        yield waiting.pop(0).result()
-                while waiting:
-                    yield waiting.pop(0).result()
-            finally:
-                for one in waiting:
-                    one.cancel()
+        yield from ahead(partial(self._batch, order, again, epoch), range(start, self.steps))
 
     def _batch(self, order: NDArray[np.int64], again: NDArray[np.int64], epoch: int, step: int) -> VolumeBatch:
         places = range(self._edges[step], self._edges[step + 1])

@@ -1,15 +1,14 @@
 """U-Net around a backbone of any name, in 2-D and 3-D: small volumes want a shallow encoder, large images a deep one.
 
-encoder                       strides            parameters in 3-D, 1 channel, 3 masks
-resnet20 (the default)        1, 2, 4            about 0.93 M with SE in every block
-resnet18, stages=2            1, 2, 4, 8, ...    the depth of a volume stays in the stem (depth_stride)
+encoder                                        strides of its maps    parameters, dims=3, 3 masks, SE in every block
+resnet20 (the default)                         1, 2, 4                915,371
+resnet18, depth_stride=2, stages=2             2, 4, 8                2,745,476
 
 Source: Ronneberger et al., arXiv:1505.04597; in 3-D Cicek et al., arXiv:1606.06650; SE in its blocks: Rundo et al.,
 arXiv:1904.08254.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -53,9 +52,9 @@ def unet(in_channels: int = 1, *, num_classes: int = 1, encoder: str = "resnet20
     full = (1,) * dims in trunk.strides
     if initial is None and not full and finest == 1:
         initial = WIDTHS[-1]
-    everywhere = attention is not None and attention.stages is None and attention.blocks is None
+    somewhere = attention is not None and (attention.stages is not None or attention.blocks is not None)
     return UNet(trunk, num_classes=num_classes, channels=channels or _widths(trunk, initial, finest),
-                initial=initial, attention=replace(attention) if everywhere and attention else None, up=up,
+                initial=initial, attention=None if somewhere else attention, up=up,
                 separable=separable, finest=finest, gives=gives, weights=EncoderWeights(name=encoder), name="unet")
 
 

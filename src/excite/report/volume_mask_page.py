@@ -34,11 +34,13 @@ class VolumeMaskReportData(RunTold):
 
     Args:
         evaluation: Of the test part, with its scans.
+        scans: How many each part has.
         grid: Test scans as they come.
         worst: Those of the smallest Dice, worst first.
     """
 
     evaluation: VolumeMaskEvaluation
+    scans: Mapping[str, int]
     grid: Sequence[ScanPicture] = ()
     worst: Sequence[ScanPicture] = ()
 
@@ -68,7 +70,8 @@ def render_volume_masks(data: VolumeMaskReportData, *, images: bool = True, with
         notes=[note for note in found.notes if note not in found.unproven],
         dice=volume_mask_figures.dice_by_class(found),
         volumes=volume_mask_figures.volumes(found),
-        count_rows=[row for row in counted if row[0] != "all"],
+        count_rows=[*(row for row in counted if row[0] != "all"),
+                    ("all", [data.scans[part] for part in data.counts], sum(data.scans.values()))],
         counts_figure=figures.class_counts(data.counts, names, sample="scan"),
         curves={plan: figures.learning_curves(epochs, name=f"curve{place}", scores=CURVES, sample="patch")
                 for place, (plan, epochs) in enumerate(data.curves.items())},

@@ -137,6 +137,7 @@ def _report(run: RunFolder, prepared: PreparedMasks, fitted: Fit, evaluation: Vo
         title=f"{prepared.network} on {prepared.table.manifest.source.stem}", simulated=simulated,
         lead=_lead(prepared, evaluation), evaluation=evaluation, grid=pictures[0], worst=pictures[1],
         counts={part: prepared.counts(part) for part in split.parts}, unit_kind=split.unit_kind,
+        scans={part: len(rows) for part, rows in split.parts.items()},
         units={part: len({split.units[row] for row in rows}) for part, rows in split.parts.items()},
         recipe=dump_yaml(config), split_notes=split.notes, leaks=[vars(fault) for fault in prepared.leaks],
         reasons=prepared.reasons, curves={config.schedule.name: fitted.history},
