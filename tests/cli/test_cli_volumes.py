@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from excite.cli.main import build
-from excite.errors import UsageError
+from excite.errors import DataError, UsageError
 from small_volumes import read_rows, small_table, write_map, write_rows
 
 RUNNER = CliRunner()
@@ -57,6 +57,12 @@ def test_train_and_predict_from_the_command_line(table, tmp_path):
     assert len(lines) == 12 and lines[3]["file"].endswith("line 5, P03") and "without adc" in done.stderr
     one = excite("predict", tmp_path / "run", f"t1={table.parent / 'maps/0_t1.nii.gz'}", "--json")
     assert json.loads(one.stdout)["label"] in ("low", "high")
+    rows = read_rows(table)
+    bad = write_rows(table.with_name("bad.csv"), [rows[0], rows[1] | {"t1": "gone.nii.gz"}, rows[2]])
+    with pytest.raises(DataError, match="1 of 3 patients could not be used") as fault:
+        excite("predict", tmp_path / "run", bad, "--out", tmp_path / "some.csv")
+    assert fault.value.exit_code == 3
+    assert [bool(row["label"]) for row in read_rows(tmp_path / "some.csv")] == [True, False, True]
     with pytest.raises(UsageError, match="--masks must be left out here: for images only"):
         excite("predict", tmp_path / "run", table, "--masks", "x")
 

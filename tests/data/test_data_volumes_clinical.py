@@ -44,6 +44,13 @@ def test_other_things_are_no_numbers(cell):
         number_of(cell)
 
 
+@pytest.mark.parametrize("cell", ["1e39", "-1e39", 1e39, -1e39, np.float64(4e38), 10 ** 400])
+def test_numbers_that_float32_cannot_hold(cell):
+    with pytest.raises(ValueError, match=r"must be a number from -3.403e\+38 to 3.403e\+38, got -?[14]"):
+        number_of(cell)
+    assert number_of("3.4e38") == 3.4e38
+
+
 @pytest.mark.parametrize(("values", "held"), [([5, 5, np.nan], "5 alone"), ([np.nan, np.nan], "none")])
 def test_a_column_that_tells_nothing_is_refused(values, held):
     with pytest.raises(DataError, match=f"the column age must hold different values in the training part, got {held}"):

@@ -156,6 +156,18 @@ def test_a_hole_does_not_spread(name: str) -> None:
     np.testing.assert_allclose(found[np.isfinite(found)], 5, rtol=1e-5)
 
 
+def test_beside_a_hole_a_voxel_is_seen_where_half_of_what_it_is_made_of_was() -> None:
+    values = np.arange(1, 9, dtype=np.float32).reshape(1, 1, 8)
+    values[0, 0, 3:5] = np.nan  # known up to 2, then from 5 on
+    volume = Volume(values=values, affine=placed((1, 1, 1), origin=(0, 0, 0)), source=Path("x"))
+    found = resampled(volume, Grid((1, 1, 41), placed((1, 1, 0.1), origin=(1.5, 0, 0))))[0, 0]
+    x = 1.5 + 0.1 * np.arange(41)
+    share = np.interp(x, np.arange(8), np.isfinite(values[0, 0]))
+    clear = np.abs(share - 0.5) > 0.01
+    np.testing.assert_array_equal(np.isfinite(found)[clear], (share > 0.5)[clear])
+    assert 10 < np.isnan(found).sum() < 25
+
+
 def test_a_grid_of_another_spacing_has_the_same_middle_and_directions() -> None:
     grid = Grid((16, 64, 60), placed((6, 2.3, 2.0), turn=(10, 5, -3)))
     other = grid.centred(spacing=(3, 1.5, 1.5))

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import nibabel
 import numpy as np
@@ -78,6 +79,39 @@ def test_what_is_no_other_unit_is_not_told() -> None:
         assert levels.suspicious(maps(1, level=2100, seed=5)[0] * factor) is None
     assert levels.suspicious(np.full((3, 3, 3), np.nan)) is None
     assert Levels.fit(maps(), kind="volume").suspicious(maps(1)[0] * 1000) is None
+
+
+@pytest.mark.parametrize("kind", ["map", "volume"])
+@pytest.mark.parametrize("value", [0.0, 2100.0, -5.0])
+def test_a_map_of_one_value_is_doubted(kind: Literal["map", "volume"], value: float) -> None:
+    levels = Levels.fit(maps(level=2100), kind=kind)
+    flat = np.full((4, 5, 6), value, np.float32)
+    flat[0] = np.nan
+    told = levels.suspicious(flat)
+    assert told is not None and told.startswith(f"all its values are {value:.4g}: it shows nothing")
+    assert told.endswith("and the network takes it as missing") == (kind == "volume")
+    flat[1, 1, 1] = value + 0.1
+    assert "shows nothing" not in (levels.suspicious(flat) or "")
+
+
+def test_rounding_makes_no_values_of_a_flat_volume() -> None:
+    flat = np.full((4, 5, 6), 1000, np.float32)
+    flat[::2] = np.nextafter(np.float32(1000), np.float32(2000))
+    levels = Levels(kind="volume")
+    assert (levels.apply(flat) == 0).all() and "missing" in (levels.suspicious(flat) or "")
+
+
+def test_a_map_whose_sign_is_turned_round_is_doubted() -> None:
+    levels = Levels.fit(maps(level=2100))
+    told = levels.suspicious(-maps(1, level=2100, seed=5)[0])
+    assert told is not None and "the sign is turned round, or it is another quantity" in told
+    assert f"that of the training maps {levels.median:.4g}" in told
+    small = maps(1, level=2100, seed=5)[0]
+    small -= np.median(small) + 1
+    assert levels.suspicious(small) is not None and (levels.suspicious(small - 5000) or "").startswith("the median")
+    seen = np.median(maps(level=2100))
+    around = Levels.fit([volume - seen + 10 for volume in maps(level=2100)])  # values on both sides of 0
+    assert around.median > 0 > np.median(small) and around.suspicious(small) is None
 
 
 def test_a_volume_without_a_unit_has_its_own_level_whatever_its_scale() -> None:

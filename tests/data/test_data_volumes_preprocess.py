@@ -1,5 +1,7 @@
 """A patient's maps on one grid, levels from training patients only, prepared once."""
 
+from dataclasses import replace
+
 import nibabel
 import numpy as np
 import pytest
@@ -49,6 +51,27 @@ def test_a_map_elsewhere_is_refused_and_the_reference_may_be_missing(geometry, p
         geometry.store({})
 
 
+def test_the_grid_is_around_the_reference_and_not_the_first_map(geometry, tmp_path):
+    write_map(tmp_path / "t1.nii.gz", 1000, seed=1)
+    write_map(tmp_path / "adc.nii.gz", 2000, seed=2, shift=(8, 0, 0))
+    volumes = open_patient([tmp_path / "t1.nii.gz", tmp_path / "adc.nii.gz"], MAPS, PLAIN)
+    for reference in MAPS:
+        of_reference = replace(geometry, reference=reference)
+        place = MAPS.index(reference)
+        alone = of_reference.store({reference: volumes[reference]})
+        both = of_reference.store(volumes)
+        np.testing.assert_array_equal(both[place], alone[place])
+        assert np.isfinite(both[place]).all() and np.isnan(both[1 - place]).any()
+
+
+def test_a_reference_that_is_smaller_than_a_voxel_says_so(geometry, tmp_path):
+    write_map(tmp_path / "dot.nii.gz", 1000, seed=1, shape=(1, 1, 1), spacing=(1.0, 1.0, 1.0))
+    volumes = open_patient([tmp_path / "dot.nii.gz", None], MAPS, PLAIN)
+    with pytest.raises(DataError, match=r"no voxel of the grid lies in the t1 \(it reaches over 1 x 1 x 1 mm \(D x H x "
+                                        r"W\), the voxels of the grid are 4 x 2 x 2 mm apart\)"):
+        geometry.store(volumes)
+
+
 def test_json_gives_the_same_back_and_refuses_others(geometry, patients):
     stored = VolumeStore.build(patients, geometry, how=PLAIN).values
     fitted = geometry.fit(stored)
@@ -92,6 +115,8 @@ def test_the_usual_grid_covers_the_median_extent():
     assert (shape, spacing) == ((20, 96, 96), (5.0, 1.5, 1.5))
     assert usual_grid(grids, shape=(10, 48, 48), spacing=None) == ((10, 48, 48), (10.0, 3.0, 2.8125))
     assert usual_grid(grids, shape=None, spacing=(10, 3, 3)) == ((12, 48, 48), (10, 3, 3))
+    uneven = usual_grid([grid((20, 96, 96), (5.0, 1.5, 1.0))], shape=None, spacing=None)
+    assert uneven == ((20, 96, 64), (5.0, 1.5, 1.5))  # square in the plane
     large, coarse = usual_grid([grid((200, 512, 512), (1.0, 0.5, 0.5))], shape=None, spacing=None)
     assert large == (64, 128, 128) and coarse == (3.125, 2.0, 2.0)
 
@@ -105,6 +130,15 @@ def test_voxels_of_nan_are_faults_unless_they_were_not_seen(geometry, patients, 
         VolumeStore.build(patients, geometry, how=PLAIN)
     found = VolumeStore.build(patients, geometry, how=Reading({}, "unseen"))
     assert np.isnan(found.values[0, 0]).mean() > 0.3 and "count as not seen" in found.notes[0][0]
+
+
+def test_a_map_of_nothing_is_doubted_where_a_missing_one_is_not(geometry, patients):
+    stored = VolumeStore.build(patients, geometry, how=PLAIN).values
+    fitted = geometry.fit(stored)
+    blank = np.array(stored[1])
+    assert fitted.doubts(blank) == []
+    blank[0] = 0
+    assert fitted.doubts(blank) == ["t1: all its values are 0: it shows nothing"]
 
 
 def test_clinical_columns_go_with_the_levels(geometry, patients):

@@ -103,3 +103,25 @@ def test_columns_that_are_something_else_are_refused(table, columns, message):
     write_rows(table, [row | {"age": "50"} for row in read_rows(table)])
     with pytest.raises(UsageError, match=message):
         read_volume_table(section(table, clinical=columns))
+
+
+def test_wrong_lines_are_kept_beside_the_others_where_they_are_not_refused(table):
+    rows = [row | {"age": "40", "split": "test"} for row in read_rows(table)]
+    rows[1] |= {"t1": "maps/none.nii.gz", "age": "old"}
+    rows[2] |= {"t1": "", "adc": ""}
+    rows[3] |= {"grade": "", "patient": "", "split": "somewhere"}  # nothing that a prediction needs
+    write_rows(table, rows)
+    with table.open("a", encoding="utf-8") as stream:
+        stream.write("P99,short\n")
+    found = read_volume_table(section(table, clinical=("age",)), labelled=False, refuse=False)
+    assert list(found.faults) == [8, 3, 4] and "cell" in found.faults[8][0]
+    assert found.faults[3] == ("the t1 does not exist: maps/none.nii.gz",
+                               "the column age must be a number with a decimal point, or empty, got 'old'")
+    assert found.faults[4] == ("it has none of the maps",)
+    assert [row.line for row in found.manifest.rows] == [2, 3, 4, 5, 6, 7] and found.manifest.rows[3].patient is None
+    with pytest.raises(DataError, match="7 fault.*line 8: .*line 3: .*line 4: .*line 5: "):
+        read_volume_table(section(table, clinical=("age",)))
+    write_rows(table, rows[:1])
+    table.write_text(table.read_text(encoding="utf-8").splitlines()[0] + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match="no row"):
+        read_volume_table(section(table, maps=("t1",)), labelled=False, refuse=False)

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, log_loss
 
 from excite.data.row import Row
-from excite.jobs.volumes.folds.numbers import Predicted, measured, twins
+from excite.jobs.volumes.folds.numbers import Predicted, measured
 from excite.jobs.volumes.nested.loop import GAIN, compared
 
 ROWS = tuple(Row(image=f"{row}.nii", line=row + 2, label="x") for row in range(60))
@@ -61,9 +61,3 @@ def test_the_gain_is_measured_in_pairs():
     assert worse[GAIN].low > 0.1
     assert worse[GAIN].value == pytest.approx(compared(made(), made())["auroc_macro"].value
                                               - worse["auroc_macro"].value)
-
-
-def test_the_same_files_in_two_folds_are_told():
-    [fault] = twins(ROWS[:4], ["a", "b", "a", "b"], [1, 2, 2, 2])
-    assert fault.message == "the files of line 4 are those of line 2, which is in fold 1 while this is in fold 2"
-    assert not twins(ROWS[:4], ["a", "b", "a", "b"], [1, 2, 1, 2])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.stats import binomtest
+from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from excite.jobs.volumes.folds.questions import answered, calibration, questions
@@ -69,3 +70,12 @@ def test_groups_of_like_chance():
     assert (found["low"][0], found["high"][0]) == pytest.approx((low, high))
     assert len(calibration(ill[:20], chance[:20])["count"]) == 2
     assert calibration(np.array([True, False]), np.array([0.5, 0.5]))["share"] == [0.5]
+
+
+@pytest.mark.parametrize("digits", [1, 2, 6])
+def test_groups_with_equal_chances_are_those_of_scikit_learn(digits):
+    truth, shares, _ = made(rows=100)
+    ill, chance = truth == 1, np.round(shares[:, 1], digits)
+    found = calibration(ill, chance)
+    share, mean = calibration_curve(ill, chance, n_bins=5, strategy="quantile")
+    assert found["share"] == pytest.approx(share) and found["chance"] == pytest.approx(mean)

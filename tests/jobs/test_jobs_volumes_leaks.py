@@ -1,11 +1,13 @@
-"""Clinical columns that are the label, or known because of it, are told; those that only help are not."""
+"""What is told: one patient in two parts, and clinical columns that are the label, or known because of it."""
 
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from excite.jobs.volumes.leaks import tell_the_label
+from excite.data.row import Row
+from excite.data.split import Split
+from excite.jobs.volumes.leaks import tell_the_label, twins
 
 CLASSES = ("none", "mild", "severe")
 LABELS = [0, 1, 2] * 8
@@ -15,6 +17,35 @@ ROWS = range(24)
 def told(values, *, rows=ROWS, labels=LABELS, classes=CLASSES):
     table = SimpleNamespace(columns=("egfr",), clinical=np.array(values, np.float32)[:, None])
     return [one.message for one in tell_the_label(table, labels, classes, rows)]
+
+
+def in_two_parts(hashes, patients=("A", "B", "C", "D")):
+    """Return what is told of four rows, of which the last but one is for validation and the last for tests."""
+    rows = [Row(image=f"{line}.nii", line=line, label="a", patient=patient)
+            for line, patient in enumerate(patients, start=2)]
+    table = SimpleNamespace(manifest=SimpleNamespace(rows=rows), maps=("t1", "adc"), files=hashes)
+    split = Split(train=(0, 1), val=(2,), test=(3,), units=tuple("abcd"), unit_kind="patient")
+    return [(one.kind, one.row, one.file, one.message)
+            for one in twins(table, split, SimpleNamespace(hashes=hashes))]
+
+
+def test_one_file_in_two_parts_is_told_whatever_the_other_maps_are():
+    assert in_two_parts([("a", "b"), ("c", None), ("d", "e"), ("f", "a")]) == [
+        ("same-files-in-two-splits", 5, "5.nii",
+         "the adc of line 5 is a file of line 2, which is in train while this is in test")]
+    [(_, _, _, message)] = in_two_parts([("a", "b"), ("c", None), ("d", "e"), ("a", None)])
+    assert message.startswith("the t1 of line 5 is a file of line 2")
+    [(_, _, _, message)] = in_two_parts([("a", "b"), ("c", None), ("a", "b"), ("g", None)])
+    assert message == "the files of line 4 are those of line 2, which is in train while this is in val"
+    assert not in_two_parts([("a", "b"), ("a", "b"), ("c", "d"), ("e", None)])  # both are trained on
+
+
+def test_ids_spelt_alike_in_two_parts_are_told():
+    hashes = [("a", None), ("b", None), ("c", None), ("d", None)]
+    assert in_two_parts(hashes, ("P1", "p1", "P2", "p 1")) == [
+        ("patient-in-two-splits", 5, "5.nii",
+         "patient 'p 1' of line 5 is spelt like 'P1' of line 2, which is in train while this is in test")]
+    assert not in_two_parts(hashes, ("P1", "p1", "P11", "P-1"))
 
 
 def noise(seed=0):

@@ -1,18 +1,22 @@
 """Nested cross-validation on volumes: each row predicted once, nothing learnt from it, one folder with one report."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from excite.config import load_config
 from excite.errors import DataError, UsageError
 from excite.jobs.volumes.folds.cross_validation import cross_validate
 from excite.jobs.volumes.nested.cross_validation import nested_cross_validate
 from excite.jobs.volumes.nested.data import nested_data
+from excite.jobs.volumes.nested.loop import Simpler, outer_loop
 from excite.jobs.volumes.nested.sections import NestedConfig
 from excite.jobs.volumes.predict import predict_patients
 from excite.jobs.volumes.train import train_volumes
+from excite.metrics.intervals import Interval
 from excite.progress import silent
 from small_volumes import CLASSES, SETTINGS, read_rows, small_table, volume_config, write_map, write_rows
 
@@ -110,6 +114,16 @@ def test_what_a_tested_patient_holds_changes_nothing_of_the_others_features(tmp_
     assert np.isnan(after.maps[3]).any() and np.isnan(after.others[5, 0]) and after.others.shape == (12, 3)
 
 
+def test_one_patient_in_two_folds_is_told(tmp_path):
+    rows = read_rows(small_table(tmp_path, patients=12, missing=()))
+    for row in rows:  # all have one T1: whatever the folds, some are parted
+        row["t1"] = "maps/0_t1.nii.gz"
+    table = write_rows(tmp_path / "patients.csv", rows)
+    leaks = nested_data(nested_config(table, **{"nested.features": "levels"}), silent()).leaks
+    assert leaks and {one.kind for one in leaks} == {"same-files-in-two-folds"}
+    assert "is a file of line 2, which is in fold " in leaks[0].message
+
+
 @pytest.mark.slow
 def test_labels_without_meaning_are_not_learnt(tmp_path):
     """With nothing to find, an evaluation that leaks would find something: 10,000 features tell any 40 rows apart."""
@@ -129,6 +143,12 @@ def test_a_trained_trunk_serves_other_patients_and_refuses_its_own(tmp_path):
     with pytest.raises(DataError, match="the trunk was trained on 8 of the 12 rows"):
         nested_cross_validate(nested_config(first, **{"model.weights": str(run.folder)}), out=tmp_path / "own")
     assert not (tmp_path / "own").exists()
+    file = run.folder / "bundle/weights.safetensors"
+    with pytest.raises(DataError, match="the trunk was trained on 8 of the 12 rows"):
+        nested_data(nested_config(first, **{"model.weights": str(file)}), silent())
+    shutil.copy(file, tmp_path / "copied.safetensors")
+    data = nested_data(nested_config(first, **{"model.weights": str(tmp_path / "copied.safetensors")}), silent())
+    assert data.trunk.caution.startswith("What the weights file was trained on is not told beside it.")
     rows = read_rows(small_table(tmp_path / "second", patients=12, missing=(3,)))
     for number, row in enumerate(rows):
         write_map(tmp_path / "second" / row["t1"], 1000 + 500 * (number % 2), seed=500 + number)
@@ -137,6 +157,37 @@ def test_a_trained_trunk_serves_other_patients_and_refuses_its_own(tmp_path):
     page = found.report.read_text(encoding="utf-8")
     assert "those that the trunk was trained at" in page and "never trained" not in page
     assert "4 x 16 x 16 voxels" in page  # the trunk's own grid
+
+
+def test_each_fold_has_the_temperature_of_its_inner_folds(tmp_path):
+    rows = read_rows(small_table(tmp_path, patients=20, missing=(3,)))
+    for row, label in zip(rows, np.random.default_rng(4).permutation([0, 1] * 10), strict=True):
+        row["grade"] = CLASSES[label]  # nothing to learn: no head is right everywhere, and its temperature is not 1
+    table = write_rows(tmp_path / "patients.csv", rows)
+    predicted, choices = outer_loop(nested_data(nested_config(table, **{"nested.features": "levels"}), silent()),
+                                    silent())
+    heat = np.array([choices[fold - 1].temperature.value for fold in predicted.fold])
+    assert len(set(heat)) > 1 and 1.0 not in heat
+    assert np.allclose(predicted.shares, softmax(np.log(predicted.raw) / heat[:, None], axis=1))
+
+
+def test_a_simpler_head_that_is_surely_better_is_told_so():
+    area = Interval(value=0.9, low=0.8, high=1.0)
+    for low, high, better in ((-0.4, -0.1, True), (-0.4, 0.1, False), (None, None, False)):
+        one = Simpler(name="age alone", numbers={"auroc_macro": area, "gain": Interval(value=-0.2, low=low, high=high)})
+        assert one.is_better == better == one.text(than="heads").endswith(
+            ": THIS SIMPLER HEAD IS BETTER than the heads")
+
+
+def test_classes_that_are_called_as_columns_are_told_apart(tmp_path):
+    rows = [row | {"grade": {"low": "truth", "high": "label"}[row["grade"]]}
+            for row in read_rows(small_table(tmp_path, patients=12, missing=()))]
+    table = write_rows(tmp_path / "patients.csv", rows)
+    run = nested_cross_validate(nested_config(table, **{"nested.features": "levels"}), out=tmp_path / "run")
+    found = read_rows(run.folder / "predictions.csv")
+    assert [row["truth"] for row in found] == [row["grade"] for row in rows]
+    assert all(row["label"] == max(("truth", "label"), key=lambda name, row=row: float(row[f"p({name})"]))
+               for row in found)
 
 
 def test_a_class_of_one_patient_is_refused(tmp_path):

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from bundles import linear_bundle
 from excite.errors import DataError, UsageError
 from excite.jobs.volumes.nested.map_statistics import NAMES, map_statistics
-from excite.jobs.volumes.nested.pooled import Trunk, by_map, pooled
+from excite.jobs.volumes.nested.pooled import Trunk, by_map, pooled, trained_on
 from excite.jobs.volumes.prepare import prepare_volumes
 from excite.models.classifier import create_model
 from small_volumes import small_table, volume_config
@@ -69,6 +70,26 @@ def test_a_trunk_that_knows_the_patients_is_refused(prepared):
         trunk.refuse_known(prepared.store)
     assert "too good" in fault.value.message()
     Trunk(network=prepared.model, told="", trained_on=("0" * 16,)).refuse_known(prepared.store)
+
+
+def test_a_trunk_that_knows_one_file_of_a_patient_is_refused(prepared):
+    known = tuple(one[:16] for one in (prepared.store.hashes[0][1], prepared.store.hashes[3][0]))
+    with pytest.raises(DataError, match="the trunk was trained on 2 of the 12 rows that are tested here"):
+        Trunk(network=prepared.model, told="", trained_on=known).refuse_known(prepared.store)
+
+
+def test_a_weights_file_tells_what_its_bundle_tells(prepared, tmp_path):
+    run = tmp_path / "run"
+    linear_bundle(run / "bundle", task="volumes", preprocess=prepared.preprocess.to_json(),
+                  provenance={"train_hashes": ["aa", "bb"], "data": {"simulated": True}})
+    for place in ("bundle/weights.safetensors", "best.safetensors", "checkpoints/best.safetensors"):
+        assert trained_on(run / place) == ("aa", "bb"), place
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere/link.safetensors"
+    link.symlink_to(run / "bundle/weights.safetensors")
+    assert trained_on(link) == ("aa", "bb") and trained_on(tmp_path / "elsewhere/own.safetensors") is None
+    linear_bundle(tmp_path / "images", task="classification", provenance={"train_hashes": ["aa"]})
+    assert trained_on(tmp_path / "images/weights.safetensors") is None  # hashes of images
 
 
 def test_a_network_without_pooled_features_is_refused():

@@ -10,9 +10,11 @@ from safetensors.torch import load_file
 from excite.data.volumes.nifti import read_nifti
 from excite.deploy.volume_predictor import VolumePredictor
 from excite.errors import DataError, UsageError
+from excite.jobs.volumes.finish import logits_of
 from excite.jobs.volumes.predict import predict_patients
 from excite.jobs.volumes.prepare import prepare_volumes
 from excite.jobs.volumes.train import train_volumes
+from excite.metrics.calibration import fit_temperature
 from excite.models.classifier import create_model
 from insertion_toy import Network
 from small_volumes import CLASSES, read_rows, small_table, volume_config, write_rows
@@ -55,6 +57,16 @@ def test_the_bundle_computes_what_the_network_does(run, table):
     for patient in (volumes, {"t1": maps / "0_t1.nii.gz", "adc": str(maps / "0_adc.nii.gz")}):
         [found] = predictor([patient])
         assert np.allclose(list(found.probabilities.values()), expected, atol=1e-5)
+
+
+def test_the_temperature_is_that_of_the_validation_part(run, table):
+    prepared, predictor = prepare_volumes(volume_config(table, **{"volumes.classes": CLASSES})), VolumePredictor(
+        run.folder, threads=1)
+    found = {part: fit_temperature(*logits_of(predictor, prepared, part)) for part in ("train", "val", "test")}
+    told = predictor.info.provenance["temperature"]
+    assert told["value"] == predictor.info.temperature == pytest.approx(found["val"].value, rel=1e-4)
+    assert told["n"] == len(run.split.val) and told["nll_before"] == pytest.approx(found["val"].nll_before, rel=1e-5)
+    assert all(abs(found[part].nll_before / told["nll_before"] - 1) > 1e-3 for part in ("train", "test"))
 
 
 def test_report_card_and_files_say_what_it_is(run):
@@ -140,3 +152,21 @@ def test_a_bundle_of_volumes_says_what_it_takes(run, table, tmp_path):
     bad = write_rows(tmp_path / "bad.csv", [{"patient": "a", "t1": "cut.nii.gz"}])
     [failed] = predict_patients(run.folder, [str(bad)])
     assert failed.error and "cut.nii.gz" in failed.error
+
+
+def test_a_line_that_is_wrong_is_told_and_the_others_are_predicted(run, table):
+    rows = read_rows(table)[:5]
+    rows[1] |= {"t1": "maps/gone.nii.gz"}
+    rows[3] |= {"t1": "", "adc": ""}
+    rows[4] |= {"grade": ""}  # a label is not asked for
+    bad = write_rows(table.with_name("bad.csv"), rows)
+    with bad.open("a", encoding="utf-8") as stream:
+        stream.write("P99,short\n")
+    found = list(predict_patients(run.folder, [str(bad)], threads=1))
+    assert [one.file.split("bad.csv, ")[1] for one in found] == [
+        "line 2, P00", "line 3, P01", "line 4, P02", "line 5, P03", "line 6, P04", "line 7"]
+    errors = [getattr(one, "error", None) for one in found]
+    assert errors[1] == "the t1 does not exist: maps/gone.nii.gz" and errors[3] == "it has none of the maps"
+    assert "cell" in errors[5] and [place for place, one in enumerate(errors) if one is None] == [0, 2, 4]
+    whole = {one.file.split(", ")[-1]: one for one in predict_patients(run.folder, [str(table)], threads=1)}
+    assert all(found[place].probabilities == whole[f"P0{place}"].probabilities for place in (0, 2, 4))

@@ -260,6 +260,23 @@ def test_a_map_that_nobody_in_the_batch_has_and_nobody_at_all_train():
     small().train()(torch.zeros(2, 3, 32, 32)).sum().backward()
 
 
+@pytest.mark.parametrize("size", [(4, 4), (8, 8)])
+def test_a_lone_map_with_its_own_trunk_is_told_where_its_norms_cannot_measure_it(size):
+    images = maps(size=size)
+    images[1:, 1] = 0
+    apart, shared = small(shared=False).double().train(), small().double().train()
+    shared(images).sum().backward()  # its norms see the other maps
+    if size == (8, 8):
+        apart(images).sum().backward()  # and here several places
+        return
+    with pytest.raises(DataError, match=r"one patient of a training batch has map 1, and its trunk, which sees no other"
+                                        r" map.*one value a channel.*shared=True\), larger batches, or maps of more"):
+        apart(images)
+    apart.eval()(images)
+    with pytest.raises(DataError, match="a batch of one and a map of one place"):
+        shared(images[1:2] * torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1))
+
+
 @pytest.mark.parametrize("mode", [True, False])
 def test_nan_in_a_missing_map_reaches_no_gradient(mode):
     images, present = maps().float(), torch.tensor([[True, False, True]] * 4)

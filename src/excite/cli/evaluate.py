@@ -65,6 +65,9 @@ def evaluate(
     pixels of another scene: over blocks of pixels, or over the patients of a table of cubes. Its classes are matched
     by name.
 
+    A network for volumes is measured on its test part, which must be as it was, or with --data on all rows of another
+    table; nothing is written without --out.
+
     \b
     Examples:
       excite evaluate runs/busi
@@ -103,6 +106,10 @@ def evaluate(
         refuse({"--labels": labels, "--classes": classes, "--block": block, "--maps": maps or None,
                 "--variable": variable, "--drop-bands": drop_bands, "--no-data": no_data, "--white": white,
                 "--dark": dark}, "hyperspectral cubes")
+    if task == "volumes":
+        ours = ("label_col", "patient_col")
+        refuse({"--views": views, "--tolerance": tolerance, **{f"--{name.replace('_', '-')}": value for name, value in
+                                                               options.items() if name not in ours}}, "images")
     section = DataSection().model_copy(update={key: value for key, value in options.items() if value is not None})
     found = run_evaluation(source, data, split, out=out, columns=section, threads=threads, views=views,
                            tolerance_mm=1.0 if tolerance is None else tolerance, resamples=resamples, seed=seed,
@@ -113,7 +120,7 @@ def evaluate(
         typer.echo(found.text())
     for one in found.failed:
         say(f"failed: {one['error']}")
-    report = source / "report.html"
+    report, others = source / "report.html", "TABLE" if task == "volumes" else "IMAGE_OR_FOLDER"
     say("next: " + (f"open {report}  (the training's report: this evaluation did not change it)"
-                    if report.is_file() and data is None else f"excite predict {source} IMAGE_OR_FOLDER"))
+                    if report.is_file() and data is None else f"excite predict {source} {others}"))
     found.raise_failures()

@@ -1,7 +1,8 @@
 """`excite train`: from a table of images to a proved network in one folder."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +17,10 @@ from excite.cli.columns import (
     PatientFrom,
     Root,
 )
+
+if TYPE_CHECKING:
+    from excite.jobs.volume_masks.sections import MaskedVolumeConfig
+    from excite.jobs.volumes.sections import VolumeConfig
 
 Table = Annotated[Path | None, typer.Argument(help="CSV table of images, of volumes or of hyperspectral cubes, "
                                                    "folder of images, folder of the Decathlon, or cube; data.table, "
@@ -103,21 +108,26 @@ def train(
                  "--existing-only": existing_only, "--classes": classes, "--dry-run": dry_run or None}
     of_scenes = {"--labels": labels, "--window": window, "--repeats": repeats}
     if is_for_volume_masks(table, config):
-        ours = ("--patient-col", "--classes")
+        ours = ("--patient-col", "--classes", "--dry-run")
         refuse({**{name: value for name, value in of_images.items() if name not in ours}, **of_scenes,
                 "--clinical": clinical, "--folds": folds}, "images, hyperspectral cubes or volumes with classes")
         plain = {name: value for name, value in common.items() if not name.startswith("model.attention")}
-        train_on_volume_masks(config, {**plain, "model.attention": attention, "volumes.table": table,
-                                       "volumes.maps": maps.split(",") if maps else None,
-                                       "volumes.patient_col": patient_col,
-                                       "volumes.classes": classes.split(",") if classes else None},
-                              settings or (), out=out, images=images, json=json)
+        chosen_values = {**plain, "model.attention": attention, "volumes.table": table,
+                         "volumes.maps": maps.split(",") if maps else None, "volumes.patient_col": patient_col,
+                         "volumes.classes": classes.split(",") if classes else None}
+        if dry_run:
+            from excite.jobs.volume_masks.sections import MaskedVolumeConfig
+
+            _rehearse(load_config(MaskedVolumeConfig, config, overrides=settings or (), values=chosen_values), json)
+        else:
+            train_on_volume_masks(config, chosen_values, settings or (), out=out, images=images, json=json)
         return
     if is_for_volumes(table, config):
-        both = ("--label-col", "--patient-col", "--classes", "--frozen-features")
+        both = ("--label-col", "--patient-col", "--classes", "--frozen-features", "--dry-run")
         nested = frozen_features or is_nested(config, settings or ())
         if nested:
-            refuse({"--epochs": epochs, "--batch-size": batch_size, "--lr": lr}, "trainings of whole networks")
+            refuse({"--epochs": epochs, "--batch-size": batch_size, "--lr": lr, "--dry-run": dry_run or None},
+                   "trainings of whole networks")
         refuse({**{name: value for name, value in of_images.items() if name not in both}, **of_scenes},
                "images or hyperspectral cubes")
         chosen_maps, numbers = (text.split(",") if text else None for text in (maps, clinical))
@@ -126,11 +136,16 @@ def train(
                   "volumes.classes": classes.split(",") if classes else None, "split.folds": folds}
         if nested:
             nested_on_volumes(config, values, settings or (), out=out, json=json)
+        elif dry_run:
+            from excite.jobs.volumes.sections import VolumeConfig
+
+            _rehearse(load_config(VolumeConfig, config, overrides=settings or (), values=values), json)
         else:
             train_on_volumes(config, values, settings or (), out=out, images=images, json=json)
         return
     refuse({"--maps": maps, "--clinical": clinical, "--folds": folds}, "volumes")
     scene = is_for_scenes(table, config)
+    refuse({"--dry-run": dry_run or None} if scene else {}, "images and volumes")
     refuse(of_images if scene else of_scenes, "images" if scene else "a hyperspectral cube")
     if scene:
         source = "scene.table" if table is not None and table.suffix.lower() in TABLE_SUFFIXES else "scene.cube"
@@ -149,12 +164,7 @@ def train(
     if dry_run:
         from excite.jobs.estimate import dry_run as rehearse
 
-        plan = rehearse(chosen, progress=spoken())
-        if json:
-            emit(plan)
-            return
-        for name, text in plan.items():
-            typer.echo(f"{name + ':':<11}{text}")
+        _tell(rehearse(chosen, progress=spoken()), json)
         return
     from excite.jobs.train import train as run_training
 
@@ -165,6 +175,25 @@ def train(
         typer.echo(run.text())
     overlays = "" if chosen.task == "classification" or run.manifest.classes else " --overlays PICTURES"
     say(f"next: excite predict {quoted(run.folder / 'bundle')} IMAGE_OR_FOLDER{overlays}")
+
+
+def _rehearse(config: "VolumeConfig | MaskedVolumeConfig", json: bool) -> None:
+    """Say what a training on volumes would do, why, and how long."""
+    from excite.jobs.volumes.estimate import dry_run_volumes
+    from excite.progress import spoken
+
+    _tell(dry_run_volumes(config, progress=spoken()), json)
+
+
+def _tell(plan: Mapping[str, str], json: bool) -> None:
+    """Write a plan, a line a topic."""
+    from excite.cli.talk import emit
+
+    if json:
+        emit(plan)
+        return
+    for name, text in plan.items():
+        typer.echo(f"{name + ':':<14}{text}")
 
 
 def _attention(text: str | None) -> dict[str, object]:

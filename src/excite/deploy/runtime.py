@@ -5,6 +5,7 @@ from copy import copy
 from functools import cached_property, partial
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +28,25 @@ BATCH = 8       # larger ones are slower an image on a CPU: their activations le
 MASK_BATCH = 1  # activations at full size leave them at two
 
 
-def load(bundle: str | Path) -> "Predictor":
-    """Return a Predictor for a bundle, or for a run folder with a bundle in it."""
+def load(bundle: str | Path) -> Any:
+    """Return what predicts with a bundle, or with a run folder that has a bundle in it.
+
+    It is a Predictor for images: `load(run)(["new.png"])` gives a prediction each. For patients' maps it is a
+    VolumePredictor: `load(run)([{"t1": "a/t1.nii.gz", "age": 54}])` likewise, of each patient what is known. For label
+    volumes it is a VolumeMaskPredictor: `load(run)({"scan": "a.nii.gz"})` gives that scan's labels on its own grid.
+
+    Raises:
+        ModelError: the bundle is damaged, or for scenes, which `excite predict` maps.
+    """
+    task = read_bundle(find_bundle(Path(bundle)), verify=False).task
+    if task == "volumes":
+        from excite.deploy.volume_predictor import VolumePredictor
+
+        return VolumePredictor(bundle)
+    if task == "volume_masks":
+        from excite.deploy.volume_mask_predictor import VolumeMaskPredictor
+
+        return VolumeMaskPredictor(bundle)
     return Predictor(bundle)
 
 

@@ -5,11 +5,14 @@ from copy import deepcopy
 from itertools import chain
 
 import torch
+from torch import nn
 
+from excite.engine.contracts import Batches, Task, inputs_of
 from excite.engine.loop import machine_threads
 from excite.engine.optim import build_optimiser
 from excite.engine.precision import autocast, choose
-from excite.engine.state import prefers_last
+from excite.engine.sections import LoopSection, OptimSection
+from excite.engine.state import arrange, prefers_last
 from excite.errors import UsageError
 from excite.jobs import frozen_features
 from excite.jobs.prepare import Prepared, prepare
@@ -60,31 +63,42 @@ def epochs_within(prepared: Prepared, minutes: float, *, progress: Progress) -> 
 
 def epoch_seconds(prepared: Prepared) -> float:
     """Return the measured seconds of one epoch, validation included; the network is left as it was."""
-    loop = prepared.config.loop
+    return measured_epoch(prepared.model, prepared.task, prepared.loader("train", train=True), prepared.loader("val"),
+                          optim=prepared.config.optim, loop=prepared.config.loop)
+
+
+def measured_epoch(model: nn.Module, task: Task, train: Batches, val: Batches, *, optim: OptimSection,
+                   loop: LoopSection) -> float:
+    """Return the seconds of one epoch from a few of its steps, waiting for their batches included.
+
+    Args:
+        model: A copy of it is trained; it is left as it was.
+        train: Batches to train on.
+        val: Batches of the validation.
+        optim: The optimiser.
+        loop: Threads, precision and layout.
+    """
     machine_threads(loop)
-    model = deepcopy(prepared.model)
-    if prefers_last(model, loop):
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    train, val = prepared.loader("train", train=True), prepared.loader("val")
+    model = arrange(deepcopy(model), channels_last=prefers_last(model, loop))
     batches = iter(train.batches(0))
     first = next(batches)
-    precision = choose(model, prepared.task, first).name if loop.precision == "auto" else loop.precision
-    optimiser = build_optimiser(model, prepared.config.optim)
-    taken = []
+    precision = choose(model, task, first).name if loop.precision == "auto" else loop.precision
+    optimiser = build_optimiser(model, optim)
+    taken, began = [], time.perf_counter()
     for step, batch in zip(range(STEPS + 1), chain([first], batches), strict=False):
-        began = time.perf_counter()
         with autocast(precision):
-            logits = model(batch.images)
-        loss, weight = prepared.task.loss(logits.float(), batch.labels)
+            logits = model(*inputs_of(batch))
+        loss, weight = task.loss(logits.float(), batch.labels)
         optimiser.zero_grad()
         (loss / weight).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         if step:
             taken.append(time.perf_counter() - began)
-    began = time.perf_counter()
+        began = time.perf_counter()
     model.eval()
     checked = next(iter(val.batches(0)))
+    began = time.perf_counter()
     with torch.no_grad(), autocast(precision):
-        model(checked.images)
+        model(*inputs_of(checked))
     forward = time.perf_counter() - began
     return train.steps * (sorted(taken)[len(taken) // 2] if taken else forward * 3) + val.steps * forward

@@ -22,10 +22,14 @@ from excite.jobs.evaluation_files import Predictions, class_table, read_predicti
 from excite.jobs.mask_file import mask_table
 from excite.jobs.mask_rows import measured
 from excite.jobs.scenes.evaluate import evaluate_scene
+from excite.jobs.volume_masks.evaluate import evaluate_scans
+from excite.jobs.volumes.evaluate import evaluate_patients
+from excite.jobs.volumes.folds.bundles import bundles_of
 from excite.metrics.evaluation import Evaluation
 from excite.metrics.evaluation import evaluate as measure
 from excite.metrics.mask_evaluation import MaskEvaluation, evaluate_masks
 from excite.metrics.mask_image import MILLIMETRES
+from excite.metrics.volume_masks import VolumeMaskEvaluation
 from excite.outcome.prediction import ClassPrediction, FailedPrediction
 from excite.progress import Progress, silent
 
@@ -35,14 +39,16 @@ __all__ = ["evaluate", "read_predictions"]
 def evaluate(run_or_bundle: str | Path, data: str | Path | None = None, split: str | None = None, *,
              out: str | Path | None = None, columns: DataSection | None = None, threads: int | None = None,
              batch_size: int | None = None, views: str | None = None, tolerance_mm: float = MILLIMETRES,
-             resamples: int = 1000, seed: int = 0, progress: Progress | None = None) -> Evaluation | MaskEvaluation:
+             resamples: int = 1000, seed: int = 0, progress: Progress | None = None
+             ) -> Evaluation | MaskEvaluation | VolumeMaskEvaluation:
     """Return how good a network is, every number with a 95 % interval from a bootstrap over units.
 
     Without `data` a run is evaluated on a part of its own split. With `data`, every row of another table counts, or
     those of one part of its split column; units are what its patients and groups connect, else images. Rows and files
     that cannot be used are listed in `failed` of the result, and the rest is evaluated. The truth of a network for
     masks are the masks of the table, in the pixels of the original images. A network for scenes is measured by
-    `evaluate_scene`, which takes more.
+    `evaluate_scene`, which takes more, one for volumes by `evaluate_patients` or `evaluate_scans`, which leave the run
+    folder as it is.
 
     Args:
         run_or_bundle: A run folder, or a bundle folder (then `data` is needed).
@@ -66,9 +72,17 @@ def evaluate(run_or_bundle: str | Path, data: str | Path | None = None, split: s
     progress, source = progress or silent(), Path(run_or_bundle)
     if not 0 <= tolerance_mm < float("inf"):
         raise UsageError(f"tolerance_mm must be a number of at least 0, got {tolerance_mm}")
-    if read_bundle(find_bundle(source), verify=False).task == "scene":
+    task = "volumes" if bundles_of(source) else read_bundle(find_bundle(source), verify=False).task
+    columns = columns or DataSection()
+    if task == "scene":
         return evaluate_scene(source, data, split, out=out, threads=threads, resamples=resamples, seed=seed,
                               progress=progress)
+    if task == "volumes":
+        return evaluate_patients(source, data, split, label_col=columns.label_col, patient_col=columns.patient_col,
+                                 out=out, threads=threads, resamples=resamples, seed=seed, progress=progress)
+    if task == "volume_masks":
+        return evaluate_scans(source, data, split, patient_col=columns.patient_col, out=out, threads=threads,
+                              resamples=resamples, seed=seed, progress=progress)
     predictor = Predictor(source, threads=threads, views=views)
     if data is None and not is_run(source):
         raise UsageError("a bundle has no data of its own", where=source,
@@ -77,7 +91,7 @@ def evaluate(run_or_bundle: str | Path, data: str | Path | None = None, split: s
     if data is None:
         part, notes = part_of_run(source, split or "test", masks=masks), []
     else:
-        part = part_of_table((columns or DataSection()).model_copy(update={"table": Path(data)}), split, masks=masks)
+        part = part_of_table(columns.model_copy(update={"table": Path(data)}), split, masks=masks)
         notes = overlap(part, seen_in_training(source, predictor.info.provenance), progress=progress)
     notes = [*notes, *part.notes]
     evaluation: Evaluation | MaskEvaluation
@@ -86,7 +100,7 @@ def evaluate(run_or_bundle: str | Path, data: str | Path | None = None, split: s
                                resamples=resamples, seed=seed, progress=progress)
         table = mask_table(evaluation)
     else:
-        check_labels(part, predictor.info.classes, data or source)
+        check_labels(part.rows, predictor.info.classes, data or source)
         found, failed, more = _predicted(predictor, part, batch_size, progress)
         evaluation = measure(found.truth, found.probabilities, found.classes, found.units, part=part.name,
                              unit_kind=part.unit_kind, notes=[*notes, *more, *_calibrated(predictor)],

@@ -71,7 +71,7 @@ def part_of_run(run: Path, name: str, *, masks: bool = False) -> Part:
     if name not in PARTS:
         raise UsageError(f"split must be {', '.join(PARTS)}, got {name!r}", fix=nearest(name, list(PARTS)).strip())
     manifest, faults = scan_manifest(DataSection(table=run / files.MANIFEST, layout="table"), labelled=not masks)
-    split = Split.from_json(_read(run / files.SPLIT))
+    split = Split.from_json(read_json(run / files.SPLIT))
     if len(manifest.rows) != len(split.units) or any(row >= len(split.units) for row in split.parts[name]):
         raise EnvironmentFault(f"{files.MANIFEST} has {len(manifest.rows)} rows, {files.SPLIT} {len(split.units)}",
                                where=run, fix="one of them was changed: train again in a new folder")
@@ -91,7 +91,7 @@ def part_of_run(run: Path, name: str, *, masks: bool = False) -> Part:
 
 def _changed(run: Path, manifest: Manifest, rows: Sequence[int]) -> dict[int, str]:
     """Return the rows whose picture or mask is not the one that the run split, with the reason: they are other data."""
-    known = [str(value) for value in _read(run / files.HASHES).values()]
+    known = [str(value) for value in read_json(run / files.HASHES).values()]
     found = {}
     for row in rows:
         path = manifest.path(manifest.rows[row])
@@ -146,8 +146,8 @@ def part_of_table(section: DataSection, split: str | None, *, masks: bool = Fals
 def seen_in_training(source: Path, provenance: Mapping[str, Any]) -> dict[str, str]:
     """Return what a network was made with: the start of each image's sha256 -> "train" or "val"."""
     if is_run(source) and (source / files.HASHES).is_file():
-        split = Split.from_json(_read(source / files.SPLIT))
-        hashes = [str(value).split()[0] for value in _read(source / files.HASHES).values()]
+        split = Split.from_json(read_json(source / files.SPLIT))
+        hashes = [str(value).split()[0] for value in read_json(source / files.HASHES).values()]
         return {hashes[row]: name for name in ("val", "train") for row in split.parts[name] if row < len(hashes)}
     return {str(value): "train" for value in provenance.get("train_hashes", ())}
 
@@ -172,9 +172,9 @@ def overlap(part: Part, seen: Mapping[str, str], *, progress: Progress) -> list[
             for where, names in found.items() if names]
 
 
-def check_labels(part: Part, classes: Sequence[str], where: Path | str) -> None:
+def check_labels(rows: Sequence[Row], classes: Sequence[str], where: Path | str) -> None:
     """Raise a DataError that names labels which the network does not know, and classes that it does."""
-    unknown = Counter(row.label for row in part.rows if row.label not in classes)
+    unknown = Counter(row.label for row in rows if row.label not in classes)
     if unknown:
         names = ", ".join(f"{name!r} ({count} rows)" for name, count in sorted(unknown.items(), key=str))
         near = nearest(str(min(unknown, key=str)), list(classes))
@@ -249,7 +249,12 @@ def _logged_leaks(run: Path) -> list[str]:
     return [f"LEAK: {text}" for text in found[:SHOWN]] + more
 
 
-def _read(file: Path) -> Any:
+def read_json(file: Path) -> Any:
+    """Return what a file of a run holds.
+
+    Raises:
+        EnvironmentFault: it is missing or damaged.
+    """
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as fault:

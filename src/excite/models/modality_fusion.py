@@ -195,7 +195,7 @@ class ModalityFusion(Freezable):
         some = self.training and not bool(present.all())
         if some and not bool(present.any()):
             return maps.new_zeros(len(maps), layout.places, layout.channels)
-        found = self._through(trunk, maps[present] if some else maps)
+        found = self._of_some(trunk, maps[present]) if some else self._through(trunk, maps)
         means = region_means(found, self.regions).flatten(2).transpose(1, 2)
         made = torch.unflatten(trunk.embedding(means.flatten(0, 1)), 0, (-1, layout.places))
         if not some:
@@ -204,6 +204,19 @@ class ModalityFusion(Freezable):
         whole[present] = made
         return whole
 
+
+    def _of_some(self, trunk: Backbone, maps: Tensor) -> Tensor:
+        """Return what `_through` does of the maps that are there; where a lone one stops a norm, the error says why."""
+        try:
+            return self._through(trunk, maps)
+        except DataError as fault:
+            if len(maps) > 1 or len(self.trunks) == 1:
+                raise
+            place = next(place for place, one in enumerate(self.trunks) if one is trunk)
+            raise DataError(
+                f"one patient of a training batch has map {place}, and its trunk, which sees no other map, has nothing "
+                "to normalise it with", why=fault.what,
+                fix="one trunk for all maps (shared=True), larger batches, or maps of more voxels") from None
 
     def _through(self, trunk: Backbone, maps: Tensor) -> Tensor:
         """Return the trunk's last map of each, (B, 1, *S) -> (B, C, *T); with `slices` slice by slice, T[0] = S[0]."""

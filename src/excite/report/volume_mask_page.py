@@ -78,7 +78,7 @@ def render_volume_masks(data: VolumeMaskReportData, *, images: bool = True, with
         legend=legend(found.classes[1:]),
         grid=[shown(one, f"grid{place}") for place, one in enumerate(data.grid)] if images else [],
         worst=[shown(one, f"worst{place}") for place, one in enumerate(data.worst)] if images else [],
-        parity=parity_told(data.parity).replace("real images", "real patches"), chosen="The best epoch was",
+        parity=parity_told(data.parity).replace("real images", "real patches"), chosen="The best epoch",
         cost=cost_rows(data.cost, sample="patch"), environment=tables.flat(data.environment),
         elsewhere="other hospitals, scanners or sequences", wrong_reason="marks, crops, artefacts of the scanner")
 

@@ -137,10 +137,10 @@ def is_path(name: str | Path) -> bool:
 
 
 def _given(path: Path) -> Path:
-    refuse_pickle(path)
     if not path.is_file():
         raise EnvironmentFault("there is no such weights file", where=path,
                                fix="check the path, or `excite weights list` for what is at hand")
+    refuse_pickle(path)
     return path
 
 

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from excite.data.fault import Fault
-from excite.data.volumes.levels import APART
+from excite.data.volumes.levels import APART, is_flat
 from excite.data.volumes.overlap import check_overlap
 from excite.data.volumes.sections import VolumesSection
-from excite.data.volumes.store import Reading, content_of, open_patient
+from excite.data.volumes.store import Reading, file_hashes, open_patient, same_maps
+from excite.data.volumes.twins import alike_ids, same_files
 from excite.data.volumes.volume_table import VolumeTable, read_volume_table
 from excite.errors import DataError
 from excite.progress import Progress, silent
@@ -50,9 +51,15 @@ def check_volumes(section: VolumesSection, *, progress: Progress | None = None) 
             faults.append(Fault(kind="unusable-volume", row=row.line, file=str(fault.where), message=fault.message()))
             continue
         for name, volume in volumes.items():
-            seen = volume.values[np.isfinite(volume.values) & (volume.values != 0)]
-            medians.setdefault(name, {})[row.line] = float(np.median(seen)) if seen.size else 0.0
+            seen = volume.values[np.isfinite(volume.values)]
+            if is_flat(seen):
+                faults.append(Fault(kind="flat-map", row=row.line, severity="warning",
+                                    message=f"the {name} has one value everywhere: it shows nothing"))
+            else:
+                medians.setdefault(name, {})[row.line] = float(np.median(seen[seen != 0]))
             sizes[f"{name}: {' x '.join(map(str, volume.shape))}"] += 1
+        faults += [Fault(kind="same-map", row=row.line, severity="warning", message=text)
+                   for text in same_maps(volumes)]
         reference = section.reference if section.reference in volumes else next(iter(volumes))
         for doubt in check_overlap(volumes, reference=reference) if len(volumes) > 1 else []:
             faults.append(Fault(kind="maps-apart", row=row.line, message=doubt.text,
@@ -80,13 +87,16 @@ def _levels(medians: dict[str, dict[int, float]], section: VolumesSection) -> li
 
 
 def _twins(table: VolumeTable) -> list[Fault]:
-    """Return a fault for each row whose files are those of another, byte by byte."""
-    first: dict[str, int] = {}
-    found = []
-    for row, files in zip(table.manifest.rows, table.files, strict=True):
-        if all(file is None or file.exists() or "#" in str(file) for file in files):
-            line = first.setdefault(content_of(files), row.line)
-            if line != row.line:
-                found.append(Fault(kind="same-files", row=row.line, severity="warning",
-                                   message=f"the files are those of line {line}: one patient under two names?"))
-    return found
+    """Return a warning for rows of two patients with a file in common, rows that are there twice, and ids alike."""
+    rows, found = table.manifest.rows, list[Fault]()
+    for twin in same_files(table.maps, [file_hashes(files) for files in table.files]):
+        one, other = rows[twin.row], rows[twin.other]
+        same = one.patient is not None and one.patient == other.patient
+        if twin.whole or not same:
+            asked = "the row twice?" if same else "one patient under two names?"
+            found.append(Fault(kind="same-files", row=one.line, severity="warning",
+                               message=f"{twin.told(rows)}: {asked}"))
+    first = {rows[place].patient: (place, other) for place, other in reversed(list(alike_ids(rows)))}
+    return found + [Fault(kind="ids-alike", row=rows[place].line, severity="warning", message=(
+        f"patient {rows[place].patient!r} is spelt like {rows[other].patient!r} of line {rows[other].line}: "
+        "one patient under two names?")) for place, other in first.values()]

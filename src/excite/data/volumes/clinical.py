@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from math import isfinite, nan
+from math import inf, isfinite, nan
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from excite.errors import DataError, ModelError
 
 Floats = NDArray[np.float32]
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")  # float() takes 1_000, nan and infinity too
+MOST = float(np.finfo(np.float32).max)  # that the network's numbers hold
 FAR = 0.25  # of the training's range: a value so far beyond it is doubted
 APART = 5.0  # times that a value may be below a range of positive ones: units differ by more
 
@@ -95,8 +96,10 @@ def number_of(cell: object) -> float:
         if not NUMBER.fullmatch(cell.strip()):
             raise ValueError(f"must be a number with a decimal point, or empty, got {cell!r}")
         cell = float(cell)
-    if isinstance(cell, bool) or not isinstance(cell, int | float | np.number) or np.isinf(cell):
+    if isinstance(cell, bool) or not isinstance(cell, int | float | np.number) or cell in (inf, -inf):
         raise ValueError(f"must be a number, or left out, got {cell!r}")
+    if not -MOST <= cell <= MOST and cell == cell:
+        raise ValueError(f"must be a number from -{MOST:.4g} to {MOST:.4g}, got {cell}")
     return float(cell)
 
 

@@ -1,10 +1,12 @@
-"""What DICOM files say about the pictures in them, and their values; who the patient is, and when, is never read."""
+"""What DICOM files say about the pictures in them, and their values; no name and no date of a patient is read.
+
+The id alone is, to notice pictures of two patients in one series, and kept as a hash that means nothing elsewhere.
+"""
 
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from excite.data.volumes.dicom_values import MAPPING, TAGS, UNKNOWN, Mapped, mapped_of, padding_of
+from excite.data.volumes.dicom_frames import Frame, Picture, hidden
+from excite.data.volumes.dicom_values import MAPPING, TAGS, UNKNOWN, mapped_of, padding_of
 from excite.errors import DataError, EnvironmentFault
 
 DICOM_SUFFIXES = (".dcm", ".ima")
@@ -32,9 +35,9 @@ PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 DIFFER = ("EchoTime", "InversionTime", "FlipAngle", "DiffusionBValue", "TriggerTime", "TemporalPositionIdentifier",
           "AcquisitionNumber")
 # Each element that is read is named here: what is not named, names and dates foremost, never enters the memory.
-PLACE = ["SOPClassUID", "Modality", "SeriesInstanceUID", "SeriesDescription", "Rows", "Columns", "NumberOfFrames",
-         "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness",
-         "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", *DIFFER]
+PLACE = ["SOPClassUID", "Modality", "PatientID", "SeriesInstanceUID", "SeriesDescription", "FrameOfReferenceUID",
+         "Rows", "Columns", "NumberOfFrames", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient",
+         "SliceThickness", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", *DIFFER]
 VALUES = ["Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration",
           "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "ExtendedOffsetTable",
           "ExtendedOffsetTableLengths", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence",
@@ -44,56 +47,6 @@ FRAMES = 2**16  # most that a file is believed to hold
 SYNTAXES = {(True, True): ImplicitVRLittleEndian, (False, True): ExplicitVRLittleEndian,
             (False, False): ExplicitVRBigEndian}
 BROKEN = "the file was cut or damaged on its way; fetch it again from its source"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Frame:
-    """One picture of a DICOM file.
-
-    Args:
-        file: The file.
-        number: Which of its pictures, from 0.
-        series: SeriesInstanceUID.
-        description: SeriesDescription.
-        modality: Such as MR.
-        rows: Its height in pixels.
-        columns: Its width in pixels.
-        position: LPS millimetres of its first pixel; None where the file does not say.
-        orientation: Directions along a row and down a column in LPS, six numbers.
-        spacing: Millimetres between rows and between columns.
-        thickness: SliceThickness in millimetres.
-        differ: What tells pictures of one place apart, such as the echo time.
-    """
-
-    file: Path
-    number: int
-    series: str
-    description: str
-    modality: str
-    rows: int
-    columns: int
-    position: tuple[float, ...] | None
-    orientation: tuple[float, ...] | None
-    spacing: tuple[float, ...] | None
-    thickness: tuple[float, ...] | None
-    differ: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Picture:
-    """The values of one picture.
-
-    Args:
-        values: Rescaled, (rows, columns) float64.
-        padding: Which of them show nothing; None where all do.
-        mapped: What a RealWorldValueMapping would make of the values; None where there is none.
-        notes: What was decided.
-    """
-
-    values: NDArray[np.float64]
-    padding: NDArray[np.bool_] | None
-    mapped: Mapped | None
-    notes: tuple[str, ...]
 
 
 def is_dicom(path: Path) -> bool:
@@ -139,13 +92,13 @@ def values_of(frames: Sequence[Frame]) -> Iterator[Picture]:
             notes = _check(dataset, path)
         for frame in frames:
             with _quiet():
-                slope = _scale(dataset, frame, "RescaleSlope", 1)
-                intercept = _scale(dataset, frame, "RescaleIntercept", 0)
+                scale = _scale(dataset, frame, "RescaleSlope"), _scale(dataset, frame, "RescaleIntercept")
+                slope, intercept = 1.0 if scale[0] is None else scale[0], scale[1] or 0.0
                 stored = _decoded(dataset, frame)
                 mapped, odd = mapped_of([*_groups(dataset, frame.number), dataset], slope=slope, intercept=intercept)
                 padding = padding_of(dataset, stored)
-            yield Picture(values=stored.astype(np.float64) * slope + intercept, padding=padding, mapped=mapped,
-                          notes=(*notes, UNKNOWN) if odd and mapped is None else notes)
+            yield Picture(values=stored.astype(np.float64) * slope + intercept, padding=padding, scale=scale,
+                          mapped=mapped, notes=(*notes, UNKNOWN) if odd and mapped is None else notes)
     except (DataError, EnvironmentFault):
         raise
     except Exception as fault:
@@ -192,6 +145,7 @@ def _frame(path: Path, dataset: Dataset, number: int) -> Frame:
 
     return Frame(
         file=path, number=number, series=str(dataset.get("SeriesInstanceUID") or ""),
+        patient=hidden(dataset.get("PatientID")), origin=str(dataset.get("FrameOfReferenceUID") or ""),
         description=str(dataset.get("SeriesDescription") or ""), modality=str(dataset.get("Modality") or ""),
         rows=int(dataset.Rows), columns=int(dataset.Columns),
         position=numbers("PlanePositionSequence", "ImagePositionPatient", 3),
@@ -225,9 +179,11 @@ def _groups(dataset: Dataset, number: int) -> list[Dataset]:
             *(dataset.get("SharedFunctionalGroupsSequence") or ())[:1]]
 
 
-def _scale(dataset: Dataset, frame: Frame, keyword: str, other: float) -> float:
+def _scale(dataset: Dataset, frame: Frame, keyword: str) -> float | None:
     value = _found(dataset, frame.number, "PixelValueTransformationSequence", keyword)
-    number = other if value is None or value == "" else float(value)
+    if value is None or value == "":
+        return None
+    number = float(value)
     if not isfinite(number) or keyword == "RescaleSlope" and number == 0:
         raise DataError(f"{keyword} must be a number{' but 0' if number == 0 else ''}, got {number:g}",
                         where=frame.file, why="the values are lost by it", fix="export the series again")

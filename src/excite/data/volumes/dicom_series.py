@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from excite.data.volumes.dicom_files import Frame, frames_of, is_dicom, values_of
-from excite.data.volumes.dicom_values import Mapped
+from excite.data.volumes.dicom_files import frames_of, is_dicom, values_of
+from excite.data.volumes.dicom_frames import Frame, Picture
+from excite.data.volumes.dicom_mixtures import mapped_told, refuse_mixed, refuse_mixed_scales
 from excite.data.volumes.turning import LIMIT, fill_gaps, make_room
 from excite.data.volumes.volume import Volume
 from excite.errors import DataError
@@ -66,8 +67,8 @@ def read_series(path: Path, *, series: str | None = None, fill: float | None = N
 
     Raises:
         DataError: a file is broken; none or several series could be meant; pictures are missing, at one place,
-            unevenly apart, in colours, or do not say where they lie; all is padding; a RealWorldValueMapping gives each
-            picture another scale.
+            unevenly apart, in colours, or do not say where they lie; they are of several patients, frames of reference
+            or scales; all is padding; a RealWorldValueMapping gives each picture another scale.
         EnvironmentFault: no decoder for their compression is installed.
 
     Source: DICOM PS3.3, C.7.6.2 (image plane), C.7.6.16 (functional groups), C.11.1 (rescale).
@@ -89,7 +90,7 @@ def _read_pictures(frames: Sequence[Frame], stored: NDArray[np.float32], where: 
     files: dict[Path, list[int]] = {}
     for number, frame in enumerate(frames):
         files.setdefault(frame.file, []).append(number)
-    said, padded, mapped = dict[str, None](), dict[int, NDArray[np.bool_]](), list[Mapped | None]()
+    said, padded, pictures = dict[str, None](), dict[int, NDArray[np.bool_]](), list[Picture]()
     for numbers in files.values():
         for number, one in zip(numbers, values_of([frames[number] for number in numbers]), strict=True):
             with np.errstate(over="ignore"):  # what overflows float32 is infinite, and counted as such
@@ -98,26 +99,9 @@ def _read_pictures(frames: Sequence[Frame], stored: NDArray[np.float32], where: 
                 padded[number] = one.padding
                 stored[:, :, number][one.padding.T] = 0  # until gaps are looked for: padding is none
             said |= dict.fromkeys(one.notes)
-            mapped.append(one.mapped)
-    return padded, said | dict.fromkeys(_mapped_told(mapped, where))
-
-
-def _mapped_told(mapped: Sequence[Mapped | None], where: Path) -> list[str]:
-    """Return a note where a RealWorldValueMapping says other values than RescaleSlope and RescaleIntercept.
-
-    Raises:
-        DataError: it says so of each picture in another way: then these are on different scales.
-    """
-    first = mapped[0]
-    for one in mapped[1:]:
-        if (one is None) != (first is None) or (one and first and not np.allclose(one, first, rtol=1e-6)):
-            raise DataError("the RealWorldValueMappings of the pictures differ from one to the next, and not as "
-                            "RescaleSlope and RescaleIntercept do", where=where,
-                            why=f"{first.told() if first else 'the first has none'}; another: "
-                                f"{one.told() if one else 'none'}",
-                            fix="export the map with RescaleSlope and RescaleIntercept that give its values, or as "
-                                "NIfTI")
-    return [first.told()] if first is not None and first.differs else []
+            pictures.append(replace(one, values=np.empty((0, 0)), padding=None))
+    refuse_mixed_scales(pictures, where)
+    return padded, said | dict.fromkeys(mapped_told(pictures, where))
 
 
 def _padding_told(padded: Mapping[int, NDArray[np.bool_]], values: NDArray[np.float32], where: Path) -> list[str]:
@@ -233,6 +217,7 @@ def _placed(stack: Sequence[Frame], where: Path) -> tuple[list[Frame], NDArray[n
     if not np.allclose(directions @ directions.T, np.eye(2), atol=TURNED):
         raise DataError("ImageOrientationPatient holds no two directions at right angles", where=where,
                         fix="export the series again")
+    refuse_mixed(stack, where)
     normal = np.cross(*directions)
     frames = sorted(stack, key=lambda frame: float(np.dot(frame.position or (), normal)))
     positions = np.array([frame.position for frame in frames])

@@ -15,6 +15,7 @@ PERCENTILES = (0.5, 99.5)
 PER_VOLUME, IN_ALL = 10_000, 2_000_000  # voxels that levels are learnt from, at most
 FOREGROUND = 0.1  # of the 99.5th percentile above a volume's least value: what is above is no background
 APART = 5.0       # times that a map's level may differ from the training's: tissues do not, units do
+FLAT = 1e-5       # of the greatest value: what differs less is one value, and the rest rounding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +90,19 @@ class Levels:
         return Levels(kind="map", low=low, high=high, mean=mean, std=std, volumes=1)
 
     def suspicious(self, values: NDArray[Any]) -> str | None:
-        """Return a sentence where a map's level is many times that of the training ones, or a small part of it."""
-        fitted = _fitted(values)
-        if self.kind != "map" or not fitted.size:
+        """Return a sentence where a map shows nothing, or its level is far from that of the training ones."""
+        seen = values[np.isfinite(values)]
+        if not seen.size:
             return None
-        level = float(np.median(fitted))
+        if is_flat(seen):
+            told = "" if self.kind == "map" else ", and the network takes it as missing"
+            return f"all its values are {float(seen[0]):.4g}: it shows nothing{told}"
+        if self.kind != "map":
+            return None
+        level = float(np.median(_fitted(seen)))
+        if level <= 0 < self.median and not (self.low < level and self.median < self.std):  # not values around 0
+            return (f"the median value is {level:.4g}, that of the training maps {self.median:.4g}: the sign is turned "
+                    "round, or it is another quantity")
         times = level / self.median if self.median else 0.0
         if times <= 0 or 1 / APART < times < APART:
             return None
@@ -123,6 +132,11 @@ class Levels:
         return cls(**tree)
 
 
+def is_flat(values: NDArray[Any]) -> bool:
+    """Return whether finite values are all one, but for rounding, or there are none."""
+    return not values.size or float(np.ptp(values)) <= FLAT * float(np.abs(values).max())
+
+
 def _fitted(values: NDArray[Any]) -> NDArray[Any]:
     """Return the values of a map that were measured, in a row."""
     return np.asarray(values[np.isfinite(values) & (values != 0)])
@@ -144,6 +158,8 @@ def _own(seen: NDArray[Any]) -> tuple[float, float, float, float]:
     """Return least and greatest value, mean and spread of what stands out from a volume's background."""
     if not seen.size:
         return 0.0, 0.0, 0.0, 1.0
+    if is_flat(seen):
+        return (middle := float(np.median(seen))), middle, middle, 1.0
     least, most = float(seen.min()), float(np.percentile(seen, PERCENTILES[1]))
     front = seen[seen > least + FOREGROUND * (most - least)] if most > least else seen
     low, high = (float(value) for value in np.percentile(front, PERCENTILES))

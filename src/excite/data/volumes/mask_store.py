@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from excite.data.volumes.grid import resampled
 from excite.data.volumes.label_files import read_labels
 from excite.data.volumes.mask_preprocess import MaskPreprocess
 from excite.data.volumes.store import Reading, content_of, open_patient
+from excite.data.volumes.store_files import draft_of, sweep
 from excite.data.volumes.volume import Volume
 from excite.errors import DataError, EnvironmentFault
 from excite.folders import own_folder
@@ -72,6 +72,7 @@ class MaskStore:
         if not page.is_file():
             try:
                 place.mkdir(parents=True, exist_ok=True)
+                sweep(place.parent)
                 _write(place, rows, masks, preprocess, how, progress)
             except OSError as fault:
                 raise EnvironmentFault("the prepared volumes cannot be written", where=place, why=str(fault),
@@ -114,7 +115,7 @@ def opened(files: Sequence[Path], mask: Path, maps: Sequence[str], how: Reading
 def _write(place: Path, rows: Sequence[tuple[Path, ...]], masks: Sequence[Path], preprocess: MaskPreprocess,
            how: Reading, progress: Progress) -> None:
     """Prepare every row; the page, written last, marks the folder as whole."""
-    drafts = {name: place / f".{name}.{os.getpid()}.part" for name in ("values.bin", "labels.bin", "page.json")}
+    drafts = {name: draft_of(place / name) for name in ("values.bin", "labels.bin", "page.json")}
     entries, faults = list[dict[str, Any]](), list[str]()
     try:
         with drafts["values.bin"].open("wb") as values, drafts["labels.bin"].open("wb") as labels:

@@ -65,6 +65,11 @@ class VolumePreprocess:
         for place, name in enumerate(self.maps):
             if name in volumes:
                 found[place] = resampled(volumes[name], grid)
+                if np.isnan(found[place]).all() and volumes[name] is first:
+                    raise DataError(f"no voxel of the grid lies in the {name}", where=first.source,
+                                    why=f"it reaches over {_by(Grid.of(first).extent)} mm (D x H x W), the voxels of "
+                                        f"the grid are {_by(self.spacing)} mm apart",
+                                    fix="check its header, or leave it out")
                 if np.isnan(found[place]).all():
                     raise DataError(f"the {name} shows nothing of where the reference is", where=volumes[name].source,
                                     why="their places in the scanner's millimetres do not meet",
@@ -142,6 +147,10 @@ class VolumePreprocess:
         if not found.maps or len(found.levels) != len(found.maps) or min(*found.shape, *found.spacing) <= 0:
             raise ModelError("the stored preprocessing of volumes cannot be used", why="its numbers do not fit")
         return found
+
+
+def _by(numbers: Iterable[float]) -> str:
+    return " x ".join(f"{number:g}" for number in numbers)
 
 
 def usual_grid(grids: Sequence[Grid], *, shape: Shape | None, spacing: Steps | None) -> tuple[Shape, Steps]:

@@ -1,7 +1,7 @@
 """Tables of patients with volumes: one row a patient or an examination, one column a map, some of them missing."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import nan
 from pathlib import Path
 
@@ -34,6 +34,8 @@ class VolumeTable:
         simulated: Whether a column `simulated` says so of every row; None where there is none.
         columns: Names of the clinical columns.
         clinical: Their numbers as they stand in the table, NaN where a cell is empty; None where there are no columns.
+        faults: What is wrong with a line, by its number; none where they are refused. A line with too few cells or too
+            many is no row.
 
     Shape:
         clinical (N, C) float32
@@ -45,6 +47,7 @@ class VolumeTable:
     simulated: bool | None = None
     columns: tuple[str, ...] = ()
     clinical: NDArray[np.float32] | None = None
+    faults: Mapping[int, Sequence[str]] = field(default_factory=dict)
 
     @property
     def missing(self) -> dict[str, int]:
@@ -58,12 +61,16 @@ def is_volume_table(path: Path) -> bool:
     return table is not None and bool(_volume_columns(table, path.parent, folders=False))
 
 
-def read_volume_table(section: VolumesSection, *, labelled: bool = True) -> VolumeTable:
+def read_volume_table(section: VolumesSection, *, labelled: bool = True, refuse: bool = True) -> VolumeTable:
     """Return the rows of a table of volumes.
 
     A map's cell is a path relative to the table: a NIfTI file, a folder of one DICOM series or several, an .mha or
     .nrrd file, or `file.npz#key[index]`; empty where the patient lacks it. A cell of a clinical
     column is a number, or empty.
+
+    Args:
+        labelled: There must be a column of labels.
+        refuse: Raise where a line is wrong; else its maps and numbers alone are looked at, and what is wrong is kept.
 
     Raises:
         DataError: what is wrong with which lines. UsageError: the section names a column that is not there.
@@ -82,27 +89,35 @@ def read_volume_table(section: VolumesSection, *, labelled: bool = True) -> Volu
     numbers = {name: _place(table, name) for name in section.clinical}
     _refuse_two_roles(section.clinical, {**{name: "a map" for name in places}, **{table.header[place]: f"the {role}" for
                                                                          role, place in roles.items()}})
-    faults = [f"line {fault.row}: {fault.message}" if fault.row else fault.message for fault in table.faults]
+    faults = [(fault.row, fault.message) for fault in table.faults]
     rows, files, clinical = list[Row](), list[tuple[Path | None, ...]](), list[list[float]]()
     for record in table.records:
         found = tuple(_file(record.cells[place], file.parent) for place in places.values())
-        faults += [f"line {record.line}: {fault}" for fault in _faults(record, places, found, roles)]
-        clinical.append(_numbers(record, numbers, faults))
+        values, wrong = _numbers(record, numbers)
+        clinical.append(values)
+        wrong = [*_of_maps(record, places, found), *(_of_roles(record, roles) if refuse else ()), *wrong]
+        faults += [(record.line, fault) for fault in wrong]
         first = next((record.cells[place] for place in places.values() if record.cells[place]), "")
         cells = {role: record.cells[place] or None for role, place in roles.items()}
         split = SPLITS.get((cells.get("split") or "").lower())
         rows.append(Row(image=portable(first), line=record.line, label=cells.get("label"), patient=cells.get("patient"),
                         group=cells.get("group"), split=split))
         files.append(found)
-    if faults or not rows:
-        more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-        raise DataError(f"{len(faults)} fault(s): {'; '.join(faults[:SHOWN])}{more}" if faults else
-                        "the table holds no row", where=file, fix="correct the table")
+    if not rows or (faults if refuse else [fault for line, fault in faults if line is None]):
+        _refuse(faults, file)
     notes = [", ".join(f"{role} is column {table.header[place]!r}" for role, place in roles.items()),
              f"maps: {', '.join(maps)}"]
     manifest = Manifest(rows=tuple(rows), root=file.parent, source=file, layout="volumes", notes=tuple(notes))
     return VolumeTable(manifest=manifest, maps=tuple(maps), files=tuple(files), simulated=_simulated(table),
-                       columns=section.clinical, clinical=np.array(clinical, np.float32) if numbers else None)
+                       columns=section.clinical, clinical=np.array(clinical, np.float32) if numbers else None,
+                       faults={line: tuple(text for of, text in faults if of == line) for line, _ in faults if line})
+
+
+def _refuse(faults: Sequence[tuple[int | None, str]], file: Path) -> None:
+    said = [fault if line is None else f"line {line}: {fault}" for line, fault in faults]
+    more = f"; and {len(said) - SHOWN} more" if len(said) > SHOWN else ""
+    raise DataError(f"{len(said)} fault(s): {'; '.join(said[:SHOWN])}{more}" if said else "the table holds no row",
+                    where=file, fix="correct the table")
 
 
 def _simulated(table: Table) -> bool | None:
@@ -161,26 +176,32 @@ def _refuse_two_roles(numbers: Sequence[str], taken: dict[str, str]) -> None:
         raise UsageError(f"volumes.clinical must name each column once, got {', '.join(numbers)}")
 
 
-def _numbers(record: Record, places: dict[str, int], faults: list[str]) -> list[float]:
-    """Return the clinical values of one line, and add what is wrong with them to `faults`."""
-    found = []
+def _numbers(record: Record, places: dict[str, int]) -> tuple[list[float], list[str]]:
+    """Return the clinical values of one line, and what is wrong with them."""
+    found, faults = list[float](), list[str]()
     for name, place in places.items():
         try:
             found.append(number_of(record.cells[place]))
         except ValueError as fault:
-            faults.append(f"line {record.line}: the column {name} {fault}")
+            faults.append(f"the column {name} {fault}")
             found.append(nan)
-    return found
+    return found, faults
 
 
-def _faults(record: Record, places: dict[str, int], files: Sequence[Path | None], roles: dict[str, int]) -> list[str]:
-    """Return what is wrong with one line."""
+def _of_maps(record: Record, places: dict[str, int], files: Sequence[Path | None]) -> list[str]:
+    """Return what is wrong with the maps of one line."""
     found = []
     for name, file in zip(places, files, strict=True):
         if file is not None and not Path(str(file).partition("#")[0]).exists():
             found.append(f"the {name} does not exist: {record.cells[places[name]]}")
     if not any(files):
         found.append("it has none of the maps")
+    return found
+
+
+def _of_roles(record: Record, roles: dict[str, int]) -> list[str]:
+    """Return what is wrong with the label, the patient and the part of one line."""
+    found = []
     for role in ("label", "patient"):
         if role in roles and not record.cells[roles[role]]:
             found.append(f"the {role} is empty")

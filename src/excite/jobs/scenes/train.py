@@ -1,24 +1,21 @@
 """Train on a hyperspectral scene, or several: from cubes and labels to a proved network, maps and honest numbers."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from torch import nn
 
-from excite.config import dump_yaml
 from excite.data.scenes.scene import Scene
 from excite.data.scenes.split import SceneSplit
-from excite.engine.loop import Fit, fit
-from excite.engine.signals import StopFlag
+from excite.engine.loop import Fit
 from excite.jobs import run_folder as files
-from excite.jobs.environment import environment
-from excite.jobs.resuming import refuse_other_run
-from excite.jobs.run_folder import RunFolder, ending_logged
+from excite.jobs.run_folder import RunFolder
 from excite.jobs.scenes.baselines import Baseline
 from excite.jobs.scenes.finish import finish_scene
-from excite.jobs.scenes.prepare import PreparedScene, prepare_scene
+from excite.jobs.scenes.prepare import prepare_scene
 from excite.jobs.scenes.sections import SceneConfig, with_defaults
-from excite.machine import usable_cores
+from excite.jobs.starting import started, trained
 from excite.metrics.evaluation import Evaluation
 from excite.progress import Progress, silent
 
@@ -74,40 +71,13 @@ def train_scene(config: SceneConfig, *, model: nn.Module | None = None, out: str
         Interrupted: a signal came; the state is saved.
     """
     progress, config = progress or silent(), with_defaults(config)
-    threads = config.loop.threads or usable_cores()
     with RunFolder(Path(out) if out else Path("runs") / config.name) as run:
-        resumed = not run.is_new
-        if resumed:
-            refuse_other_run(run, config, threads, places=PLACES)
-        prepared = prepare_scene(config, model=model, progress=progress)
-        if resumed:
-            run.refuse_changes("data", run.read_json(files.HASHES), prepared.fingerprint)
-            progress.say(f"resuming {run.path}")
-        else:
-            _begin(run, prepared, threads, progress)
+        prepared = started(run, config, partial(prepare_scene, config, model=model, progress=progress), places=PLACES,
+                           progress=progress)
         if simulated is None:
             simulated = {"yes": True, "no": False}.get(prepared.scene.cube.header.get("simulated", ""))
-        fitted = _fit(run, prepared, progress)
+        fitted = trained(run, prepared, progress=progress)
         evaluation, baselines, report = finish_scene(run, prepared, fitted, images=images, simulated=simulated,
                                                      progress=progress)
     return SceneRun(folder=run.path, scene=prepared.scene, split=prepared.split, fit=fitted, evaluation=evaluation,
                     baselines=baselines, report=report)
-
-
-def _begin(run: RunFolder, prepared: PreparedScene, threads: int, progress: Progress) -> None:
-    """Write what the run starts from; config.yaml marks the folder as a run."""
-    run.write_json(files.ENVIRONMENT, environment(threads))
-    run.write_json(files.SPLIT, prepared.split.to_json())
-    run.write_json(files.HASHES, prepared.fingerprint)
-    run.write(files.CONFIG, dump_yaml(prepared.config))
-    for topic, reason in prepared.reasons.items():
-        progress.say(f"{topic}: {reason}")
-        run.log({"event": "note", "topic": topic, "text": reason})
-
-
-def _fit(run: RunFolder, prepared: PreparedScene, progress: Progress) -> Fit:
-    config = prepared.config
-    with StopFlag() as stop, ending_logged(run):
-        return fit(prepared.model, prepared.task, prepared.batches("train", train=True), prepared.batches("val"),
-                   optim=config.optim, schedule=config.schedule, loop=config.loop, seed=config.seed, folder=run.path,
-                   log=run.log, progress=progress, stop=stop)

@@ -1,6 +1,5 @@
 """What follows a training on volumes: bundle, temperature, numbers of what ships, report."""
 
-import csv
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,6 +25,7 @@ from excite.jobs.volumes.attention import mean_attention
 from excite.jobs.volumes.left_out import left_out
 from excite.jobs.volumes.pictures import patient_pictures
 from excite.jobs.volumes.prepare import PreparedVolumes
+from excite.jobs.volumes.tested_table import table_of_tested
 from excite.metrics.calibration import Temperature, fit_temperature, reliability
 from excite.metrics.classification import measure
 from excite.metrics.evaluation import Evaluation, evaluate
@@ -64,7 +64,8 @@ def finish_volumes(run: RunFolder, prepared: PreparedVolumes, fitted: Fit, *, im
                           notes=split.notes, sample=prepared.sample, progress=progress)
     run.write_json(files.EVALUATION, evaluation.to_json())
     info = update_bundle(bundle, metrics=evaluation.to_json())
-    _write_predictions(run, prepared, shares)
+    lines = [prepared.table.manifest.rows[row].line for row in split.test]
+    run.write(PREDICTIONS, table_of_tested(prepared.classes, lines, truth, shares, raw))
     test = prepared.batches("test")
     progress.say("leaving out each map of the test part")
     worth = left_out(predictor, test.batches(0), raw, truth, evaluated, temperature=temperature.value)
@@ -106,7 +107,7 @@ def _export(run: RunFolder, prepared: PreparedVolumes, fitted: Fit, simulated: b
             "weights": {"start": loaded.text() if loaded else "random values", "licence": None},
             "seed": config.seed, "best_epoch": fitted.best_epoch, "parameters": cost.parameters, "macs": cost.macs,
             "versions": versions(),
-            "train_hashes": sorted(prepared.store.contents[row][:16] for row in split.train)})
+            "train_hashes": sorted(set().union(*map(prepared.store.marks, split.train)))})
     with tempfile.TemporaryDirectory(prefix="excite-export-") as place:
         scratch = Path(place)
         progress.say("exporting to ONNX")
@@ -148,16 +149,6 @@ def _patients(prepared: PreparedVolumes, truth: NDArray[np.int64], shares: NDArr
     return patient_pictures([prepared.store.values[row] for row in rows], prepared.preprocess,
                             [f"line {prepared.table.manifest.rows[row].line}" for row in rows], truth.tolist(), shares,
                             prepared.classes)
-
-
-def _write_predictions(run: RunFolder, prepared: PreparedVolumes, shares: NDArray[np.float64]) -> None:
-    """Write a line a test row: which, its truth, the probabilities."""
-    with run.writing(PREDICTIONS) as file, file.open("w", encoding="utf-8", newline="") as stream:
-        table = csv.writer(stream, lineterminator="\n")
-        table.writerow(["line", "truth", "label", *prepared.classes])
-        for row, found in zip(prepared.split.test, shares, strict=True):
-            table.writerow([prepared.table.manifest.rows[row].line, prepared.classes[prepared.labels[row]],
-                            prepared.classes[int(found.argmax())], *(f"{value:.6f}" for value in found)])
 
 
 def _report(run: RunFolder, prepared: PreparedVolumes, fitted: Fit, evaluation: Evaluation, info: BundleInfo,

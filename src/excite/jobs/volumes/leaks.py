@@ -1,4 +1,4 @@
-"""What of a training on volumes may have leaked: files in two parts, and clinical columns that are the label."""
+"""What of a training on volumes may have leaked: a patient in two parts, and clinical columns that are the label."""
 
 from collections.abc import Sequence
 from math import comb
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from excite.data.fault import Fault
 from excite.data.split import Split
 from excite.data.volumes.store import VolumeStore
+from excite.data.volumes.twins import alike_ids, same_files
 from excite.data.volumes.volume_table import VolumeTable
 from excite.metrics.ranking import Ranking
 from excite.report.words import OF_LABELS
@@ -18,17 +19,32 @@ CHANCE = 0.01    # of a column without meaning to do that, among all orders of t
 
 
 def twins(table: VolumeTable, split: Split, store: VolumeStore) -> list[Fault]:
-    """Return a fault for each two rows in two parts whose files are the same, byte by byte."""
+    """Return a fault for each two rows in two parts that have a file in common or whose ids are spelt alike."""
     part = {row: name for name, rows in split.parts.items() for row in rows}
-    first: dict[str, int] = {}
-    found = []
-    for row, content in enumerate(store.contents):
-        other = first.setdefault(content, row)
-        if part[other] != part[row]:
-            lines = table.manifest.rows[other].line, table.manifest.rows[row].line
-            found.append(Fault(kind="same-files-in-two-splits", row=lines[1], file=table.manifest.rows[row].image,
-                               message=f"the files of line {lines[1]} are those of line {lines[0]}, which is in "
-                                       f"{part[other]} while this is in {part[row]}"))
+    return in_two(table, [part[row] for row in range(len(table.files))], store.hashes)
+
+
+def in_two(table: VolumeTable, parts: Sequence[str], hashes: Sequence[Sequence[str | None]], *, kind: str = "splits"
+           ) -> list[Fault]:
+    """Return a fault for each two rows in two parts that have a file in common or whose ids are spelt alike.
+
+    Args:
+        parts: That of each row.
+        hashes: Of each row those of its files, `VolumeStore.hashes`.
+        kind: What parts are called in the kinds of faults.
+    """
+    rows, found = table.manifest.rows, list[Fault]()
+
+    def add(what: str, row: int, other: int, text: str) -> None:
+        if parts[other] != parts[row]:
+            found.append(Fault(kind=f"{what}-in-two-{kind}", row=rows[row].line, file=rows[row].image, message=(
+                f"{text}, which is in {parts[other]} while this is in {parts[row]}")))
+
+    for twin in same_files(table.maps, hashes):
+        add("same-files", twin.row, twin.other, twin.told(rows))
+    for row, other in alike_ids(rows):
+        add("patient", row, other, f"patient {rows[row].patient!r} of line {rows[row].line} is spelt like "
+                                   f"{rows[other].patient!r} of line {rows[other].line}")
     return found
 
 

@@ -29,6 +29,9 @@ def predict_patients(bundle: Path, inputs: Sequence[str], *, threads: int | None
     """
     predictors = [VolumePredictor(one, threads=threads) for one in bundles_of(bundle) or [bundle]]
     for name, patient in patients_of(inputs, predictors[0].preprocess):
+        if isinstance(patient, str):
+            yield FailedPrediction(file=name, error=patient)
+            continue
         try:
             found = [one([patient])[0] for one in predictors]
         except DataError as fault:
@@ -44,8 +47,8 @@ def _averaged(found: Sequence[ClassPrediction], name: str) -> ClassPrediction:
     return ClassPrediction(file=name, label=max(shares, key=shares.__getitem__), probabilities=shares, notes=notes)
 
 
-def patients_of(inputs: Sequence[str], preprocess: VolumePreprocess) -> list[tuple[str, Patient]]:
-    """Return (name, {map: file, column: number}) of each patient that the inputs mean."""
+def patients_of(inputs: Sequence[str], preprocess: VolumePreprocess) -> list[tuple[str, Patient | str]]:
+    """Return (name, {map: file, column: number}) of each patient that the inputs mean, or (name, what is wrong)."""
     pairs, maps, columns = [one.partition("=") for one in inputs], preprocess.maps, preprocess.columns
     if all(sign and (name in maps and value or name in columns) for name, sign, value in pairs):
         patient: Patient = {name: Path(value) if name in maps else value for name, _, value in pairs}
@@ -56,13 +59,16 @@ def patients_of(inputs: Sequence[str], preprocess: VolumePreprocess) -> list[tup
                          fix=names_of(preprocess))
     file = Path(inputs[0])
     section = VolumesSection(table=file, maps=_there(file, maps, needed=True), clinical=_there(file, columns))
-    table = read_volume_table(section, labelled=False)
-    several = list[tuple[str, Patient]]()
+    table = read_volume_table(section, labelled=False, refuse=False)
+    found: dict[int, tuple[str, Patient | str]] = {}
     for place, (row, paths) in enumerate(zip(table.manifest.rows, table.files, strict=True)):
         values = {} if table.clinical is None else dict(zip(table.columns, table.clinical[place].tolist(), strict=True))
         files = {name: path for name, path in zip(table.maps, paths, strict=True) if path is not None}
-        several.append((f"{file}, line {row.line}" + (f", {row.patient}" if row.patient else ""), files | values))
-    return several
+        found[row.line] = (f"{file}, line {row.line}" + (f", {row.patient}" if row.patient else ""), files | values)
+    for line, faults in table.faults.items():
+        name, _ = found.get(line, (f"{file}, line {line}", ""))
+        found[line] = (name, "; ".join(faults))
+    return [found[line] for line in sorted(found)]
 
 
 def _there(file: Path, names: Sequence[str], *, needed: bool = False) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from excite.data.volumes.store import VolumeStore
 from excite.data.volumes.volume_table import VolumeTable
 from excite.models.backbone import Backbone
 
+NUMBER = re.compile(r"(?<![\w.])[0-9]+(?:[.][0-9]+)?(?![\w])")  # not that of a name, such as t1
 SHOWN = 8  # lines, or doubts, that a sentence lists
 
 
@@ -92,6 +93,12 @@ def readers_told(store: VolumeStore) -> str:
     alike: dict[str, list[str]] = {}
     for notes in store.notes:
         for note in notes:
-            alike.setdefault(re.sub(r"[0-9.]+", "#", note), []).append(note)
-    return "; ".join(f"{notes[0]} (and {len(notes) - 1} like it)" if len(notes) > 1 else notes[0]
-                     for notes in alike.values()) or "nothing to decide"
+            alike.setdefault(NUMBER.sub("#", note), []).append(note)
+    told = [(max(notes, key=_largest), len(notes) - 1) for notes in alike.values()]
+    return "; ".join(f"{note} (the most; {more} like it)" if more and _largest(note) else f"{note} (and {more} like it)"
+                     if more else note for note, more in told) or "nothing to decide"
+
+
+def _largest(note: str) -> float:
+    """Return the largest number of a note."""
+    return max(map(float, NUMBER.findall(note)), default=0.0)

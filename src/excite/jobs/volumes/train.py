@@ -1,22 +1,19 @@
 """Train on volumes: from a table of patients with maps to a proved network and honest numbers."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from torch import nn
 
-from excite.config import dump_yaml
 from excite.data.split import Split
-from excite.engine.loop import Fit, fit
-from excite.engine.signals import StopFlag
+from excite.engine.loop import Fit
 from excite.jobs import run_folder as files
-from excite.jobs.environment import environment
-from excite.jobs.resuming import refuse_other_run
-from excite.jobs.run_folder import RunFolder, ending_logged
+from excite.jobs.run_folder import RunFolder
+from excite.jobs.starting import started, trained
 from excite.jobs.volumes.finish import finish_volumes
-from excite.jobs.volumes.prepare import PreparedVolumes, prepare_volumes
+from excite.jobs.volumes.prepare import prepare_volumes
 from excite.jobs.volumes.sections import VolumeConfig
-from excite.machine import usable_cores
 from excite.metrics.evaluation import Evaluation
 from excite.progress import Progress, silent
 
@@ -64,37 +61,15 @@ def train_volumes(config: VolumeConfig, *, model: nn.Module | None = None, out: 
         Interrupted: a signal came; the state is saved.
     """
     progress = progress or silent()
-    threads = config.loop.threads or usable_cores()
     with RunFolder(Path(out) if out else Path("runs") / config.name) as run:
-        resumed = not run.is_new
-        if resumed:
-            refuse_other_run(run, config, threads, places=PLACES)
-        prepared = prepare_volumes(config, model=model, progress=progress)
-        if resumed:
-            run.refuse_changes("data", run.read_json(files.HASHES), prepared.fingerprint)
-            progress.say(f"resuming {run.path}")
-        else:
-            _begin(run, prepared, threads, progress)
-        with StopFlag() as stop, ending_logged(run):
-            fitted = fit(prepared.model, prepared.task, prepared.batches("train", train=True), prepared.batches("val"),
-                         optim=config.optim, schedule=config.schedule, loop=config.loop, seed=config.seed,
-                         folder=run.path, log=run.log, progress=progress, stop=stop)
+        prepared = started(run, config, partial(prepare_volumes, config, model=model, progress=progress), places=PLACES,
+                           progress=progress)
+        for fault in prepared.leaks:
+            progress.say(f"LEAK: {fault.message}")
+        fitted = trained(run, prepared, progress=progress)
         if simulated is None:
             simulated = prepared.table.simulated
         evaluation, report = finish_volumes(run, prepared, fitted, images=images, simulated=simulated,
                                             progress=progress)
     return VolumeRun(folder=run.path, classes=prepared.classes, split=prepared.split, fit=fitted,
                      evaluation=evaluation, report=report)
-
-
-def _begin(run: RunFolder, prepared: PreparedVolumes, threads: int, progress: Progress) -> None:
-    """Write what the run starts from; config.yaml marks the folder as a run."""
-    run.write_json(files.ENVIRONMENT, environment(threads))
-    run.write_json(files.SPLIT, prepared.split.to_json())
-    run.write_json(files.HASHES, prepared.fingerprint)
-    run.write(files.CONFIG, dump_yaml(prepared.config))
-    for topic, reason in prepared.reasons.items():
-        progress.say(f"{topic}: {reason}")
-        run.log({"event": "note", "topic": topic, "text": reason})
-    for fault in prepared.leaks:
-        progress.say(f"LEAK: {fault.message}")

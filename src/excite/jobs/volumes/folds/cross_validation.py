@@ -1,6 +1,5 @@
 """Cross-validation on volumes: every patient predicted once by a network that has not seen them."""
 
-import csv
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,25 +9,28 @@ from typing import Any
 import numpy as np
 
 from excite.config import dump_yaml
+from excite.data.volumes.store import file_hashes
 from excite.data.volumes.volume_table import VolumeTable, read_volume_table
 from excite.deploy.bundle import BundleInfo, read_bundle
 from excite.errors import DataError, UsageError
 from excite.jobs import run_folder as files
-from excite.jobs.run_folder import read_events, written
+from excite.jobs.run_folder import read_events
 from excite.jobs.shipped import limits
 from excite.jobs.volumes.finish import PREDICTIONS
-from excite.jobs.volumes.folds.bundles import PAGE, SUMMARY
+from excite.jobs.volumes.folds.bundles import PAGE, write_summary
 from excite.jobs.volumes.folds.numbers import FoldNumbers, Predicted, measured
 from excite.jobs.volumes.folds.report import made_by, missing_of, told_of
 from excite.jobs.volumes.nested.data import nested_data
 from excite.jobs.volumes.nested.loop import Simpler, as_nested, simpler_heads
+from excite.jobs.volumes.prepare import prepare_volumes
 from excite.jobs.volumes.sections import VolumeConfig
+from excite.jobs.volumes.tested_table import read_tested
 from excite.jobs.volumes.train import VolumeRun, train_volumes
 from excite.metrics.evaluation import Evaluation
+from excite.outcome.decode import softmax
 from excite.progress import Progress, silent
 from excite.report.folds_page import FoldsData, FoldTold, write_folds_report
 
-LEAST = 1e-7  # of a probability that is written with six digits
 OWN = ("split", "doubts")  # reasons of one fold alone
 
 
@@ -59,30 +61,33 @@ class CrossValidated:
 
     def text(self) -> str:
         """Return the few numbers that matter, with their intervals, as lines."""
-        return "\n".join([self.numbers.text(), *(one.text() for one in self.simpler), f"report: {self.report}",
-                          f"runs: {self.folder}"])
+        return "\n".join([self.numbers.text(), *(one.text(than="networks") for one in self.simpler),
+                          f"report: {self.report}", f"runs: {self.folder}"])
 
 
 def cross_validate(config: VolumeConfig, *, out: str | Path | None = None, simulated: bool | None = None,
                    images: bool = True, progress: Progress | None = None) -> CrossValidated:
     """Train once a fold of `config.split.folds`, each in its own folder; the same call again resumes.
 
-    Each network's temperature is its own validation part's. The intervals are over patients and hold the networks as
-    they are: they do not contain what other folds or seeds would give.
+    All folds are prepared before the first is trained, so that what one of them lacks is told at once. Each network's
+    temperature is its own validation part's. The intervals are over patients and hold the networks as they are: they do
+    not contain what other folds or seeds would give.
 
     Raises:
-        UsageError: the folder holds a run of its own. Others as `train_volumes`.
+        UsageError: the folder holds a run of its own. DataError: what a fold lacks. Others as `train_volumes`.
     """
     progress, count = progress or silent(), config.split.folds or 5
     folder = Path(out) if out else Path("runs") / config.name
     if (folder / files.CONFIG).exists():
         raise UsageError("the folder holds a run of its own", where=folder, fix="choose another folder with --out")
+    each = [config.model_copy(update={"split": config.split.model_copy(update={"folds": count, "fold": number})})
+            for number in range(1, count + 1)]
+    _check(each, progress)
     runs = []
-    for number in range(1, count + 1):
+    for number, one in enumerate(each, 1):
         progress.say(f"fold {number} of {count}")
-        split = config.split.model_copy(update={"folds": count, "fold": number})
-        runs.append(train_volumes(config.model_copy(update={"split": split}), out=folder / f"fold-{number}",
-                                  simulated=simulated, images=images, progress=progress))
+        runs.append(train_volumes(one, out=folder / f"fold-{number}", simulated=simulated, images=images,
+                                  progress=progress))
     table = read_volume_table(config.volumes)
     infos = [read_bundle(run.folder / files.BUNDLE) for run in runs]
     predicted = _predicted(table, runs, infos, graded=config.volumes.classes is not None)
@@ -92,9 +97,18 @@ def cross_validate(config: VolumeConfig, *, out: str | Path | None = None, simul
     report = write_folds_report(folder / PAGE, _page(config, table, runs, infos, numbers, simpler, simulated=bool(
         table.simulated if simulated is None else simulated)))
     found = CrossValidated(folder=folder, runs=tuple(runs), numbers=numbers, simpler=tuple(simpler), report=report)
-    with written(folder / SUMMARY):
-        (folder / SUMMARY).write_text(json.dumps(found.summary(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_summary(folder, found.summary())
     return found
+
+
+def _check(each: list[VolumeConfig], progress: Progress) -> None:
+    """Prepare every fold, the patients themselves only once."""
+    for number, one in enumerate(each, 1):
+        try:
+            prepare_volumes(one, progress=progress)
+        except DataError as fault:
+            raise DataError(f"fold {number} of {len(each)}: {fault.what}", where=fault.where, why=fault.why,
+                            fix=fault.fix) from None
 
 
 def _predicted(table: VolumeTable, runs: list[VolumeRun], infos: list[BundleInfo], *, graded: bool) -> Predicted:
@@ -104,13 +118,10 @@ def _predicted(table: VolumeTable, runs: list[VolumeRun], infos: list[BundleInfo
     truth, fold = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
     shares, raw = np.zeros((len(rows), len(classes))), np.zeros((len(rows), len(classes)))
     for number, (run, info) in enumerate(zip(runs, infos, strict=True), 1):
-        with (run.folder / PREDICTIONS).open(encoding="utf-8", newline="") as stream:
-            for line in csv.DictReader(stream):
-                index = place[int(line["line"])]
-                fold[index], truth[index] = number, classes.index(line["truth"])
-                shares[index] = [float(line[name]) for name in classes]
-                raw[index] = np.clip(shares[index], LEAST, 1) ** info.temperature  # softmax before it was divided by
-    shares, raw = (one / one.sum(axis=1, keepdims=True) for one in (shares, raw))
+        tested = read_tested(run.folder / PREDICTIONS, classes)
+        of = [place[line] for line in tested.lines.tolist()]
+        fold[of], truth[of] = number, tested.truth
+        shares[of], raw[of] = softmax(tested.logits / info.temperature), softmax(tested.logits)
     split = runs[0].split
     return Predicted(classes=classes, graded=graded, rows=rows, units=split.units, unit_kind=split.unit_kind,
                      fold=fold, truth=truth, shares=shares, raw=raw)
@@ -135,11 +146,10 @@ def _simpler(config: VolumeConfig, predicted: Predicted, progress: Progress) -> 
 def _page(config: VolumeConfig, table: VolumeTable, runs: list[VolumeRun], infos: list[BundleInfo],
           numbers: FoldNumbers, simpler: list[Simpler], *, simulated: bool) -> FoldsData:
     first, folder, provenance = runs[0], runs[0].folder, infos[0].provenance
-    contents = json.loads((folder / files.HASHES).read_text(encoding="utf-8"))["patients"]
     notes = [note for note in first.split.notes if not note.startswith("fold ")]
     network = config.model.name
     proofs = [info.parity for info in infos if info.parity]
-    told = told_of(numbers, table, contents)
+    told = told_of(numbers, table, [file_hashes(row) for row in table.files])
     return FoldsData(
         title=f"{network} on {table.manifest.source.stem}, {len(runs)} folds", by="network", simulated=simulated,
         simpler=[one.to_json() for one in simpler],

@@ -1,13 +1,11 @@
 """What the folds of a cross-validation say of all patients together, and one by one."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from excite.data.fault import Fault
 from excite.data.row import Row
 from excite.jobs.volumes.folds.questions import SPECIFICITY, Answer, answered, questions
 from excite.metrics.classification import measure
@@ -119,19 +117,6 @@ def measured(predicted: Predicted, *, by: str, progress: Progress | None = None)
         grades=ordinal(truth, shares, units) if predicted.graded and len(classes) > 2 else {},
         before={name: raw[name] for name in ("ece", "nll", "brier")},
         each=tuple(_of_fold(predicted, predicted.fold == number) for number in predicted.folds))
-
-
-def twins(rows: Sequence[Row], contents: Sequence[str], fold: Sequence[int]) -> list[Fault]:
-    """Return a fault for each two rows in two folds whose files are the same, byte by byte."""
-    first: dict[str, int] = {}
-    found = []
-    for row, content in enumerate(contents):
-        other = first.setdefault(content, row)
-        if fold[other] != fold[row]:
-            found.append(Fault(kind="same-files-in-two-folds", row=rows[row].line, file=rows[row].image, message=(
-                f"the files of line {rows[row].line} are those of line {rows[other].line}, which is in fold "
-                f"{fold[other]} while this is in fold {fold[row]}")))
-    return found
 
 
 def _of_fold(predicted: Predicted, of: NDArray[np.bool_]) -> dict[str, float | None]:

@@ -6,16 +6,17 @@ from typing import Any
 import numpy as np
 
 from excite.data.volumes.volume_table import VolumeTable
-from excite.jobs.volumes.folds.numbers import FoldNumbers, twins
+from excite.jobs.volumes.folds.numbers import FoldNumbers
 from excite.jobs.volumes.folds.questions import SPECIFICITY, Answer
+from excite.jobs.volumes.leaks import in_two
 from excite.jobs.volumes.sections import VolumeSplitSection
 
 
-def told_of(numbers: FoldNumbers, table: VolumeTable, contents: Sequence[str]) -> dict[str, Any]:
+def told_of(numbers: FoldNumbers, table: VolumeTable, hashes: Sequence[Sequence[str | None]]) -> dict[str, Any]:
     """Return what the report says of the numbers and the tested rows, as arguments of `FoldsData`.
 
     Args:
-        contents: A hash of each row's files.
+        hashes: Of each file of each row, None where a map is missing.
     """
     found = numbers.predicted
     names = {number: f"fold {number}" for number in found.folds}
@@ -29,7 +30,8 @@ def told_of(numbers: FoldNumbers, table: VolumeTable, contents: Sequence[str]) -
         "counts": {name: dict(zip(found.classes, of, strict=True)) for name, of in counts.items()},
         "units": {name: len({unit for unit, one in zip(found.units, found.fold, strict=True) if one == number})
                   for number, name in names.items()},
-        "leaks": [vars(fault) for fault in twins(table.manifest.rows, contents, found.fold.tolist())],
+        "leaks": [vars(fault) for fault in in_two(table, [names[one] for one in found.fold.tolist()], hashes,
+                                                  kind="folds")],
         "split_notes": table.manifest.notes}
 
 

@@ -10,6 +10,7 @@ import torch
 from excite.config import dump_yaml
 from excite.jobs import run_folder as files
 from excite.jobs.environment import environment
+from excite.jobs.prediction_columns import cell
 from excite.jobs.resuming import refuse_other_run
 from excite.jobs.run_folder import RunFolder, ending_logged
 from excite.jobs.volumes.folds.bundles import PAGE, SUMMARY, WITHOUT
@@ -19,6 +20,7 @@ from excite.jobs.volumes.nested.data import NestedData, nested_data
 from excite.jobs.volumes.nested.loop import Simpler, outer_loop, simpler_heads
 from excite.jobs.volumes.nested.report import nested_page
 from excite.jobs.volumes.nested.sections import NestedConfig
+from excite.jobs.volumes.tested_table import class_columns
 from excite.jobs.volumes.train import PLACES
 from excite.machine import usable_cores
 from excite.metrics.evaluation import Evaluation
@@ -62,8 +64,9 @@ class NestedRun:
         chosen = "; ".join(f"{'all' if one.components is None else one.components} components, penalty {one.penalty:g}"
                            for one in self.choices)
         taken, fits = sum(one.milliseconds for one in self.choices), sum(one.fits for one in self.choices)
-        return "\n".join([self.numbers.text(), *(one.text() for one in self.simpler), f"chosen in each fold: {chosen}",
-                          f"inner loops: {fits} heads in {taken:.0f} ms", f"report: {self.report}"])
+        return "\n".join([self.numbers.text(), *(one.text(than="heads") for one in self.simpler),
+                          f"chosen in each fold: {chosen}", f"inner loops: {fits} heads in {taken:.0f} ms",
+                          f"report: {self.report}"])
 
 
 def nested_cross_validate(config: NestedConfig, *, out: str | Path | None = None, simulated: bool | None = None,
@@ -123,10 +126,11 @@ def _begin(run: RunFolder, data: NestedData, config: NestedConfig, threads: int,
 
 def _write_predictions(run: RunFolder, predicted: Predicted) -> None:
     """Write a line a row: which, its fold, its truth, the probabilities."""
+    classes = [cell(name) for name in predicted.classes]
     with run.writing(PREDICTIONS) as file, file.open("w", encoding="utf-8", newline="") as stream:
         table = csv.writer(stream, lineterminator="\n")
-        table.writerow(["line", "fold", "truth", "label", *predicted.classes])
+        table.writerow(["line", "fold", "truth", "label", *class_columns(predicted.classes)])
         for row, fold, truth, found in zip(predicted.rows, predicted.fold, predicted.truth, predicted.shares,
                                            strict=True):
-            table.writerow([row.line, fold, predicted.classes[truth], predicted.classes[int(found.argmax())],
+            table.writerow([row.line, fold, classes[truth], classes[int(found.argmax())],
                             *(f"{value:.6f}" for value in found)])

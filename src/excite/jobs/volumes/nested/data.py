@@ -9,18 +9,21 @@ from numpy.typing import NDArray
 from excite.data.fault import Fault
 from excite.data.folds import Folds, make_folds
 from excite.data.volumes.volume_table import VolumeTable, read_volume_table
-from excite.jobs.volumes.leaks import tell_the_label
+from excite.jobs.volumes.leaks import in_two, tell_the_label
 from excite.jobs.volumes.nested.head import Columns, flags
 from excite.jobs.volumes.nested.map_statistics import NAMES, map_statistics
-from excite.jobs.volumes.nested.pooled import Trunk, at_home, by_map, pooled, trunk_of_bundle
+from excite.jobs.volumes.nested.pooled import Trunk, at_home, by_map, pooled, trained_on, trunk_of_bundle
 from excite.jobs.volumes.nested.sections import NestedConfig
 from excite.jobs.volumes.prepare import PreparedVolumes, prepare_volumes
 from excite.jobs.volumes.sections import VolumeModelSection
 from excite.losses.sections import LossSection
 from excite.models.cost import count
 from excite.progress import Progress
+from excite.weights.store import is_path
 
 RANDOM = "The trunk has random values: it was never trained, and its features are a baseline at best."
+UNTOLD = ("What the weights file was trained on is not told beside it. If it has seen patients of this table, the "
+          "numbers are too good.")
 OF_ONE_FOLD = ("split", "augmentation", "network")  # reasons that do not hold here
 
 
@@ -57,8 +60,10 @@ class NestedData:
 
     @property
     def leaks(self) -> list[Fault]:
-        """Return the clinical columns that are the label under another name."""
-        return tell_the_label(self.table, self.prepared.labels, self.prepared.classes, range(len(self.labels)))
+        """Return what is in two folds, and the clinical columns that are the label under another name."""
+        folds = [f"fold {number}" for number in self.folds.of]
+        return [*in_two(self.table, folds, self.prepared.store.hashes, kind="folds"),
+                *tell_the_label(self.table, self.prepared.labels, self.prepared.classes, range(len(self.labels)))]
 
     def columns(self, train: NDArray[np.int64], progress: Progress) -> Columns:
         """Return the columns of all rows, where at most the levels are learnt, on the training rows alone."""
@@ -130,8 +135,10 @@ def nested_data(config: NestedConfig, progress: Progress) -> NestedData:
         changes["model"] = VolumeModelSection()
     prepared = prepare_volumes(config.model_copy(update=changes), progress=progress)
     if asked and trunk is None:
-        trunk = Trunk(network=prepared.model, told=prepared.reasons["network"],
-                      caution=None if prepared.weights else RANDOM)
+        file = Path(weights).expanduser() if weights is not None and is_path(weights) else None
+        known = None if file is None else trained_on(file)
+        trunk = Trunk(network=prepared.model, told=prepared.reasons["network"], trained_on=known or (),
+                      caution=RANDOM if not prepared.weights else UNTOLD if file and known is None else None)
     if trunk is not None:
         trunk.refuse_known(prepared.store)
     table = read_volume_table(config.volumes)

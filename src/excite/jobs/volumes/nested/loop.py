@@ -32,10 +32,21 @@ class Simpler:
         """Return plain data."""
         return {"name": self.name, **{name: one.to_json() for name, one in self.numbers.items()}}
 
-    def text(self) -> str:
-        """Return its AUROC, and how much is gained over it, as a line."""
+    @property
+    def is_better(self) -> bool:
+        """Return whether the whole interval of what the main one gains over it is below 0."""
+        high = self.numbers[GAIN].high
+        return high is not None and high < 0
+
+    def text(self, *, than: str) -> str:
+        """Return its AUROC, and how much is gained over it, as a line.
+
+        Args:
+            than: The main ones, for where they are worse: "networks".
+        """
         return (f"a head on {self.name}: AUROC {self.numbers['auroc_macro'].text()}, gained over it "
-                f"{self.numbers[GAIN].text()}")
+                f"{self.numbers[GAIN].text()}" + (f": THIS SIMPLER HEAD IS BETTER than the {than}" if self.is_better
+                                                  else ""))
 
 
 def outer_loop(data: NestedData, progress: Progress) -> tuple[Predicted, tuple[Choice, ...]]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,10 @@ from torch import nn
 from excite import __version__
 from excite.data.volumes.preprocess import VolumePreprocess
 from excite.data.volumes.store import VolumeStore
-from excite.deploy.bundle import WEIGHTS, find_bundle, read_bundle
+from excite.data.volumes.store_files import draft_of, volumes_folder
+from excite.deploy.bundle import INFO, WEIGHTS, find_bundle, read_bundle
 from excite.deploy.export import evaluating
 from excite.errors import DataError, EnvironmentFault, ModelError, UsageError
-from excite.folders import own_folder
 from excite.jobs.export import rebuild
 from excite.jobs.volumes.nested.sections import NestedConfig
 from excite.models.modality_fusion import ModalityFusion
@@ -38,7 +37,7 @@ class Trunk:
         told: What it is and what it started from, in words.
         caution: What has to be read before its numbers.
         preprocess: With the levels that it was trained at; None: they are learnt anew, on each fold's training rows.
-        trained_on: Hashes of the patients that it has learnt from.
+        trained_on: By what the patients that it has learnt from are known again, see `VolumeStore.marks`.
 
     Raises:
         UsageError: the network has no `forward_features`.
@@ -66,11 +65,25 @@ class Trunk:
 
     def refuse_known(self, store: VolumeStore) -> None:
         """Raise where the trunk was trained on patients of this table: they would be tested on what it has learnt."""
-        known = sum(content[:16] in self.trained_on for content in store.contents)
+        trained = set(self.trained_on)
+        known = sum(not trained.isdisjoint(store.marks(row)) for row in range(len(store.contents)))
         if known:
             raise DataError(f"the trunk was trained on {known} of the {len(store.contents)} rows that are tested here",
                             why="what it has learnt of them makes the numbers too good",
                             fix="take a trunk of other patients, --weights imagenet, or leave out --frozen-features")
+
+
+def trained_on(weights: Path) -> tuple[str, ...] | None:
+    """Return what the bundle that a weights file lies in tells of the patients it was trained on; None without one.
+
+    Raises:
+        ModelError: the bundle is damaged.
+    """
+    for file in (weights.absolute(), weights.resolve()):
+        for folder in (*file.parents[:2], *(parent / "bundle" for parent in file.parents[:2])):
+            if (folder / INFO).is_file() and (info := read_bundle(folder, verify=False)).task == "volumes":
+                return tuple(info.provenance.get("train_hashes", ()))
+    return None
 
 
 def trunk_of_bundle(source: Path) -> Trunk:
@@ -114,11 +127,11 @@ def pooled(trunk: Trunk, store: VolumeStore, preprocess: VolumePreprocess, *, fo
     progress = progress or silent()
     used = [{name: getattr(one, name) for name in ("kind", "low", "high", "mean", "std")} for one in preprocess.levels]
     key = json.dumps([FORMAT, __version__, store.file.stem, trunk.digest, used], sort_keys=True)
-    folder = folder or own_folder("EXCITE_CACHE", "volumes")
+    folder = folder or volumes_folder()
     file = folder / f"pooled-{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
     if not file.is_file():
         vectors = _vectors(trunk, store, preprocess, progress)
-        aside = file.with_name(f".{file.name}.{os.getpid()}.part")
+        aside = draft_of(file)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with aside.open("wb") as stream:

@@ -19,8 +19,8 @@ def nested_page(data: NestedData, numbers: FoldNumbers, choices: Sequence[Choice
                 environment: Mapping[str, Any], *, simulated: bool) -> FoldsData:
     """Return what the report tells."""
     table, config = data.table, data.config
-    told = told_of(numbers, table, data.prepared.store.contents)
-    told["leaks"] += [vars(fault) for fault in data.leaks]
+    told = told_of(numbers, table, data.prepared.store.hashes)
+    told["leaks"] = [vars(fault) for fault in data.leaks]
     return FoldsData(
         title=f"{table.manifest.source.stem}: nested cross-validation in {len(choices)} folds", by="head",
         simpler=[one.to_json() for one in simpler], simulated=simulated, lead=_lead(data, numbers),
