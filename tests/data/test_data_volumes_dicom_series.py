@@ -115,8 +115,8 @@ def test_several_series(tmp_path: Path) -> None:
     assert_nothing_personal(repr(list_series(tmp_path)))
     assert refused(tmp_path) == (
         f"{tmp_path}: the folder holds 3 series (there are 'ADC [10^-6 mm2/s]' (5 files, 5 x 6 x 7), 'T1 map' (3 "
-        "files, 3 x 6 x 7), 'T2 map' (2 files, 2 x 6 x 7)); choose one by series=, a pattern of its description or its "
-        "UID")
+        "files, 3 x 6 x 7), 'T2 map' (2 files, 2 x 6 x 7)); choose one by a pattern of its description or its UID: "
+        "--set 'volumes.series={MAP: \"T1*\"}', in Python series=\"T1*\"")
     assert read_series(tmp_path, series="adc*").shape[0] == 5 and read_series(tmp_path, series="t1 MAP").shape[0] == 3
     assert read_series(tmp_path, series="ADC [10^-6 mm2/s]").shape[0] == 5  # brackets and all
     assert read_series(tmp_path, series="1.2.3").shape[0] == 2

@@ -47,6 +47,11 @@ def test_a_folder_is_a_map_and_a_table_of_images_is_none(table, tmp_path):
     assert read_volume_table(section(write_rows(table, rows))).maps == ("t1", "adc", "scan")
     images = write_rows(tmp_path / "images.csv", [{"image": "a.png", "label": "x"}])
     assert not is_volume_table(images)
+    dicom = write_rows(tmp_path / "dicom.csv", [{"t1": "study", "grade": "low"}])
+    assert not is_volume_table(dicom)
+    (tmp_path / "study" / "series").mkdir()
+    (tmp_path / "study" / "series" / "0001").write_bytes(bytes(128) + b"DICM" + bytes(8))
+    assert is_volume_table(dicom)
 
 
 def test_simulated_is_read(table):

@@ -18,6 +18,7 @@ from excite.deploy.scene_predictor import ScenePredictor
 from excite.engine.signals import StopFlag
 from excite.errors import Interrupted, UsageError
 from excite.jobs import run_folder as files
+from excite.jobs import starting
 from excite.jobs.scenes import train as module
 from excite.jobs.scenes.finish import CONFIDENCE, LABELS, PARTS, PIECES
 from excite.jobs.scenes.prepare import prepare_scene
@@ -126,10 +127,10 @@ def test_the_card_counts_patients_and_the_bundle_names_none(made: Made) -> None:
 
 def test_an_interrupted_run_ends_with_the_same_bytes_wherever_the_table_lies(
         made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "StopFlag", lambda: StopAt(9))
+    monkeypatch.setattr(starting, "StopFlag", lambda: StopAt(9))
     with pytest.raises(Interrupted):
         train_scene(config_of(made.table), out=tmp_path / "run")
-    monkeypatch.setattr(module, "StopFlag", StopFlag)
+    monkeypatch.setattr(starting, "StopFlag", StopFlag)
     moved = Path(shutil.copytree(made.table.parent, tmp_path / "tissue")) / "table.csv"
     train_scene(config_of(moved), out=tmp_path / "run")
     for name in (*SAME, f"{PIECES}/P002_01.png"):

@@ -23,6 +23,7 @@ from excite.deploy.scene_predictor import ScenePredictor
 from excite.engine.signals import StopFlag
 from excite.errors import DataError, EnvironmentFault, Interrupted, UsageError
 from excite.jobs import run_folder as files
+from excite.jobs import starting
 from excite.jobs.scenes import repeats
 from excite.jobs.scenes import train as module
 from excite.jobs.scenes.baselines import Baseline
@@ -236,7 +237,7 @@ def test_the_epoch_is_chosen_on_the_validation_pixels(made: Made, tmp_path: Path
         given.extend([train, val])
         raise Reached
 
-    monkeypatch.setattr(module, "fit", stopped)
+    monkeypatch.setattr(starting, "fit", stopped)
     with pytest.raises(Reached):
         train_scene(scene_config(made.cube), out=tmp_path / "run")
     for code, batches in enumerate(given, 1):
@@ -271,10 +272,10 @@ def test_pixels_without_data_are_the_training_mean_and_no_label(made: Made, tmp_
 def test_an_interrupted_run_ends_with_the_same_bytes(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
                                                      ) -> None:
     for look in (4, 13, 11):
-        monkeypatch.setattr(module, "StopFlag", lambda at=look: StopAt(at))
+        monkeypatch.setattr(starting, "StopFlag", lambda at=look: StopAt(at))
         with pytest.raises(Interrupted):
             train_scene(scene_config(made.cube), out=tmp_path / "run")
-    monkeypatch.setattr(module, "StopFlag", StopFlag)
+    monkeypatch.setattr(starting, "StopFlag", StopFlag)
     told = Told()
     moved = scene_config(made.moved(tmp_path))  # where the files lie does not matter
     train_scene(moved, out=tmp_path / "run", progress=told)

@@ -73,6 +73,7 @@ def evaluate(
       excite evaluate runs/busi
       excite evaluate runs/busi/bundle --data other.csv --patient-col patient_id --out other-hospital
       excite evaluate runs/hc18 --split val --json
+      excite evaluate runs/kidneys/bundle --data other-kidneys.csv --label-col stage
       excite evaluate runs/pines --data other.hdr --labels other.png --out there --maps
     """
     from excite.cli.scenes import evaluate_on_scene, refuse, task_of

@@ -112,15 +112,15 @@ def train(
         refuse({**{name: value for name, value in of_images.items() if name not in ours}, **of_scenes,
                 "--clinical": clinical, "--folds": folds}, "images, hyperspectral cubes or volumes with classes")
         plain = {name: value for name, value in common.items() if not name.startswith("model.attention")}
-        chosen_values = {**plain, "model.attention": attention, "volumes.table": table,
+        given = {**plain, "model.attention": attention, "volumes.table": table,
                          "volumes.maps": maps.split(",") if maps else None, "volumes.patient_col": patient_col,
                          "volumes.classes": classes.split(",") if classes else None}
         if dry_run:
             from excite.jobs.volume_masks.sections import MaskedVolumeConfig
 
-            _rehearse(load_config(MaskedVolumeConfig, config, overrides=settings or (), values=chosen_values), json)
+            _rehearse(load_config(MaskedVolumeConfig, config, overrides=settings or (), values=given), json)
         else:
-            train_on_volume_masks(config, chosen_values, settings or (), out=out, images=images, json=json)
+            train_on_volume_masks(config, given, settings or (), out=out, images=images, json=json)
         return
     if is_for_volumes(table, config):
         both = ("--label-col", "--patient-col", "--classes", "--frozen-features", "--dry-run")
@@ -145,7 +145,6 @@ def train(
         return
     refuse({"--maps": maps, "--clinical": clinical, "--folds": folds}, "volumes")
     scene = is_for_scenes(table, config)
-    refuse({"--dry-run": dry_run or None} if scene else {}, "images and volumes")
     refuse(of_images if scene else of_scenes, "images" if scene else "a hyperspectral cube")
     if scene:
         source = "scene.table" if table is not None and table.suffix.lower() in TABLE_SUFFIXES else "scene.cube"

@@ -1,10 +1,13 @@
 """What the verbs do where the data are volumes: tables of patients with maps."""
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import typer
+
+NUMBER = re.compile(r"[0-9]+(?:[.][0-9]+)?")
 
 
 def is_for_volumes(table: Path | None, config: Path | None) -> bool:
@@ -41,7 +44,8 @@ def check_table(table: Path, *, label_col: str | None, patient_col: str | None, 
         emit(found.to_json())
     if found.errors:
         raise typer.Exit(3)
-    say(f"next: excite train {shlex.quote(str(table))}")
+    order = f" --classes {','.join(counts['classes'])}  (grades: in their order)" if len(counts["classes"]) > 2 else ""
+    say(f"next: excite train {shlex.quote(str(table))}{order}")
 
 
 def is_nested(config: Path | None, settings: Iterable[str]) -> bool:
@@ -91,13 +95,14 @@ def predict_volumes(bundle: Path, inputs: Sequence[str], *, out: Path | None, th
     from excite.cli.talk import emit, say
     from excite.deploy.bundle import find_bundle, read_bundle
     from excite.errors import DataError
-    from excite.jobs.prediction_columns import ClassColumns
+    from excite.jobs.prediction_columns import NotedClassColumns
     from excite.jobs.prediction_table import opened
     from excite.jobs.volumes.folds.bundles import bundles_of
     from excite.jobs.volumes.predict import predict_patients
 
-    columns = ClassColumns(read_bundle(find_bundle((bundles_of(bundle) or [bundle])[0])).classes)
+    columns = NotedClassColumns(read_bundle(find_bundle((bundles_of(bundle) or [bundle])[0])).classes)
     count = failed = 0
+    told: dict[str, int] = {}
     with opened(out, None, columns) as writers:
         for one in predict_patients(bundle, inputs, threads=threads):
             found, count = one.to_json(), count + 1
@@ -110,8 +115,13 @@ def predict_volumes(bundle: Path, inputs: Sequence[str], *, out: Path | None, th
             elif out is None:
                 typer.echo(line_of(found))
             for note in found.get("notes", ()) if not json else ():
-                say(f"  {found['file']}: {note}")
+                kind = NUMBER.sub("#", note)
+                told[kind] = told.get(kind, 0) + 1
+                if told[kind] == 1 or len(inputs) > 1:
+                    say(f"  {found['file']}: {note}")
             failed += "error" in found
+    if more := sum(told.values()) - len(told):
+        say(f"{more} notes like these on other patients: --json has them, and so has a file of --out")
     if out is not None:
         say(f"written: {out}")
     if failed:

@@ -1,4 +1,4 @@
-"""Export again: the weights of a run or bundle to ONNX with this version of torch, proved on real images or windows."""
+"""Export again: the weights of a run or bundle to ONNX with this version of torch, proved on real data."""
 
 import json
 import warnings
@@ -27,6 +27,9 @@ from excite.jobs import run_folder as files_of_run
 from excite.jobs.asked import Asked, gather
 from excite.jobs.environment import versions
 from excite.jobs.scenes.export import export_scene_again
+from excite.jobs.volume_masks.export import export_masks_again
+from excite.jobs.volumes.export import export_volumes_again
+from excite.jobs.volumes.folds.bundles import bundles_of
 from excite.models.classifier import create_model
 from excite.progress import Progress, silent
 
@@ -37,15 +40,19 @@ def export_again(source: Path, out: Path, *, data: Sequence[Path] = (), images: 
 
     Args:
         source: A run folder, whose validation images prove the export, or a bundle, which needs `data`. A network for
-            scenes is proved on windows of the run's cube.
+            scenes is proved on windows of the run's cube, those for volumes on validation patients or scans.
         out: A new or empty folder, or a bundle to replace.
-        data: Image files, folders or tables to prove it on; for scenes one cube.
-        images: How many of them, or windows of the cube, spread evenly.
+        data: Image files, folders or tables to prove it on; for scenes one cube, for patients' maps one table.
+        images: How many of them, or windows of the cube, patients or scans, spread evenly.
 
     Raises:
         ParityError: the export does not compute what the network does; nothing is written.
-        ModelError: weights or network do not fit. DataError: an image cannot be read. UsageError: no images are known.
+        ModelError: weights or network do not fit. DataError: an image cannot be read. UsageError: no images are
+            known, or it is the folder of a cross-validation.
     """
+    if folds := bundles_of(source):
+        raise UsageError(f"a cross-validation has a network for each of its {len(folds)} folds", where=source,
+                         fix=f"export one of them: {folds[0].parent}")
     folder = find_bundle(source)
     info = read_bundle(folder)
     model = rebuild(info, folder / WEIGHTS)
@@ -53,6 +60,11 @@ def export_again(source: Path, out: Path, *, data: Sequence[Path] = (), images: 
         "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions()}})
     if info.task == "scene":
         return export_scene_again(model, info, folder, out, data=data, windows=images, progress=progress or silent())
+    if info.task == "volumes":
+        return export_volumes_again(model, info, folder, out, data=data, patients=images,
+                                    progress=progress or silent())
+    if info.task == "volume_masks":
+        return export_masks_again(model, info, folder, out, data=data, scans=images, progress=progress or silent())
     some = _spread(_files(source, folder, data), images)
     preprocess = Preprocess.from_json(info.preprocess)
     prepared = [_prepared(preprocess, one.path) for one in some]

@@ -15,7 +15,7 @@ from excite.outcome.heads import HeadPrediction
 from excite.outcome.masks import MaskPrediction
 from excite.outcome.prediction import ClassPrediction
 
-FIXED = ("file", "label", "probability", "error")
+FIXED = ("file", "label", "probability", "error", "notes")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -47,6 +47,19 @@ class ClassColumns:
         assert isinstance(one, ClassPrediction)
         return [cell(one.label), f"{one.probabilities[one.label]:.6f}",
                 *(f"{one.probabilities[name]:.6f}" for name in self.classes)]
+
+
+class NotedClassColumns(ClassColumns):
+    """The same and what is doubtful or missing, in one cell."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        super().__init__(classes)
+        self.header = (*self.header, "notes")
+
+    def row(self, one: Prediction) -> list[str]:
+        """Return the cells of one prediction."""
+        assert isinstance(one, ClassPrediction)
+        return [*super().row(one), cell("; ".join(one.notes))]
 
 
 class HeadColumns:

@@ -197,7 +197,8 @@ def _chosen(stacks: Sequence[tuple[SeriesInfo, list[Frame]]], series: str | None
     listed = _listed([f"{info.description!r}{f' {info.uid}' if twice else ''} ({info.files} files, "
                       f"{' x '.join(map(str, info.shape))})" for info in shown])
     raise DataError(what, where=where, why=f"there are {listed}",
-                    fix="choose one by series=, a pattern of its description or its UID")
+                    fix="choose one by a pattern of its description or its UID: --set 'volumes.series={MAP: \"T1*\"}', "
+                        "in Python series=\"T1*\"")
 
 
 def _fits(info: SeriesInfo, series: str) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from math import nan
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from excite.data.manifest import Manifest
 from excite.data.row import Row
 from excite.data.table import Record, Table, read_head, read_table
 from excite.data.volumes.clinical import number_of
+from excite.data.volumes.dicom_files import is_dicom
 from excite.data.volumes.sections import VolumesSection
 from excite.errors import DataError, UsageError
 from excite.registry import nearest
@@ -129,14 +131,21 @@ def _simulated(table: Table) -> bool | None:
 
 
 def _volume_columns(table: Table, folder: Path, *, folders: bool) -> tuple[str, ...]:
-    """Return the columns of whose cells one is a volume: by its name, or a folder that exists."""
+    """Return the columns of whose cells one is a volume: by its name, or a folder of DICOM, or of any `folders`."""
     found = []
     for place, name in enumerate(table.header):
         cells = [record.cells[place] for record in table.records[:LOOKED] if record.cells[place]]
         volumes = [cell.partition("#")[0].lower().endswith(SUFFIXES) or ".npz#" in cell.lower() for cell in cells]
-        if any(volumes) or (folders and cells and all((folder / portable(cell)).is_dir() for cell in cells)):
+        places = [folder / portable(cell) for cell in cells]
+        if any(volumes) or (places and all(place.is_dir() for place in places)
+                            and (folders or _holds_dicom(places[0]))):
             found.append(name)
     return tuple(found)
+
+
+def _holds_dicom(folder: Path) -> bool:
+    """Return whether one of the first files of a folder, or of those in it, is DICOM."""
+    return any(is_dicom(file) for file in islice((one for one in folder.rglob("*") if one.is_file()), LOOKED))
 
 
 def _roles(table: Table, section: VolumesSection, *, labelled: bool) -> dict[str, int]:

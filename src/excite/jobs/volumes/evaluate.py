@@ -60,11 +60,15 @@ def evaluate_patients(run_or_bundle: str | Path, data: str | Path | None = None,
     part = part_of_run(source, predictor, split or "test") if data is None else rows_of_data(
         Path(data), predictor, label_col=label_col, patient_col=patient_col)
     found, failed, notes = _predicted(predictor, part, progress)
+    graded = len(found.classes) > 2 and _graded(predictor)
+    if graded is None:
+        notes.append("the bundle lies outside its run, so whether its classes are grades is not known: their weighted "
+                     "kappa is left out")
     alone = len(set(found.units)) == len(found.units) and "patient" in part.unit_kind
     evaluation = evaluate(found.truth, found.probabilities, found.classes, found.units, part=part.name,
                           unit_kind=part.unit_kind, notes=[*part.notes, *notes], failed=failed, resamples=resamples,
                           sample="patient" if alone else "examination", seed=seed, progress=progress)
-    if len(found.classes) > 2 and _graded(predictor):
+    if graded:
         grades = ordinal(found.truth, found.probabilities, found.units, resamples=resamples, seed=seed)
         evaluation = replace(evaluation, metrics=evaluation.metrics | grades)
     if out is not None:
@@ -118,7 +122,7 @@ def _counted(notes: Iterable[str]) -> list[str]:
     return [f"{some[0]} ({len(some)} rows)" for some in alike.values()]
 
 
-def _graded(predictor: VolumePredictor) -> bool:
-    """Return whether the classes are grades in their order: the config of the bundle's run names them."""
+def _graded(predictor: VolumePredictor) -> bool | None:
+    """Return whether the classes are grades in their order, as where a run's config names them; None: not known."""
     config = predictor.folder.parent / files.CONFIG
-    return config.is_file() and load_config(VolumeConfig, config).volumes.classes is not None
+    return load_config(VolumeConfig, config).volumes.classes is not None if config.is_file() else None

@@ -88,20 +88,27 @@ def rows_of_data(data: Path, predictor: VolumePredictor, *, label_col: str | Non
     Raises:
         DataError: the table cannot be read, has none of the bundle's maps, or labels that the network does not know.
     """
-    there, lost = _columns(data, predictor)
-    table = read_volume_table(VolumesSection(table=data, label_col=label_col, patient_col=patient_col, **there),
-                              refuse=False)
+    header, preprocess = read_table(data).header, predictor.preprocess
+    maps, clinical = (tuple(name for name in names if name in header)
+                      for names in (preprocess.maps, preprocess.columns))
+    if not maps:
+        raise DataError("the table has none of the bundle's maps", where=data,
+                        fix=f"columns: {', '.join(preprocess.maps)}")
+    table = read_volume_table(VolumesSection(table=data, maps=maps, clinical=clinical, label_col=label_col,
+                                             patient_col=patient_col), refuse=False)
     check_labels([row for row in table.manifest.rows if row.label], predictor.info.classes, data)
     units = units_of(table.manifest.rows)
     named = units.kind != "near-duplicate cluster"
     trained = set(predictor.info.provenance.get("train_hashes", ()))
     seen = [row.line for row, paths in zip(table.manifest.rows, table.files, strict=True)
-            if trained & _marks(table, paths, predictor.preprocess.maps)]
+            if trained & _marks(table, paths, preprocess.maps)]
+    lost = [name for name in (*preprocess.maps, *preprocess.columns) if name not in header]
+    less = [f"the table has no column {', '.join(lost)}: every row is measured without"] if lost else []
     leak = (f"LEAK: the network was trained on maps of {len(seen)} of these {len(table.files)} rows (lines "
             f"{', '.join(map(str, seen[:SHOWN]))}): the numbers are too good; leave them out",) if seen else ()
     return MeasuredRows(name=f"{data.stem} table" if data.stem in PARTS else data.stem, table=table,
                         rows=range(len(table.files)), units=units.names, unit_kind=units.kind if named else "row",
-                        notes=(*leak, *lost, *(units.notes if named else (UNKNOWN,))))
+                        notes=(*leak, *less, *(units.notes if named else (UNKNOWN,))))
 
 
 def _now(table: VolumeTable, row: int, classes: Sequence[str]) -> list[Any]:
@@ -114,18 +121,6 @@ def _now(table: VolumeTable, row: int, classes: Sequence[str]) -> list[Any]:
 def _then(known: dict[str, Any], row: int) -> list[Any]:
     """Return what a row held when the run began."""
     return [known["patients"][row], known["labels"][row], known["clinical"][row] if "clinical" in known else []]
-
-
-def _columns(data: Path, predictor: VolumePredictor) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """Return which of the bundle's maps and clinical columns a table has, and a note on those that it lacks."""
-    header, preprocess = read_table(data).header, predictor.preprocess
-    maps, columns = (tuple(name for name in names if name in header) for names in (preprocess.maps, preprocess.columns))
-    if not maps:
-        raise DataError("the table has none of the bundle's maps", where=data,
-                        fix=f"columns: {', '.join(preprocess.maps)}")
-    lost = [name for name in (*preprocess.maps, *preprocess.columns) if name not in header]
-    return {"maps": maps, "clinical": columns}, [
-        f"the table has no column {', '.join(lost)}: every row is measured without"] if lost else []
 
 
 def _marks(table: VolumeTable, paths: Files, maps: Sequence[str]) -> set[str]:

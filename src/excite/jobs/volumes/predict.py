@@ -75,6 +75,11 @@ def _there(file: Path, names: Sequence[str], *, needed: bool = False) -> tuple[s
     """Return which of the names a table has a column for; an error where it has none that is needed."""
     header = read_table(file).header
     found = tuple(name for name in names if name in header)
+    for name in names:
+        alike = [one for one in header if one not in names and one.strip().lower() == name.strip().lower()]
+        if name not in found and alike:
+            raise DataError(f"the table has the column {alike[0]!r}, the bundle's is {name!r}", where=file,
+                            why="it would be taken as missing", fix="name the column as the bundle does")
     if needed and not found:
         raise DataError("the table has none of the bundle's maps", where=file, fix=f"columns: {', '.join(names)}")
     return found
