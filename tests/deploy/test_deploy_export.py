@@ -251,3 +251,24 @@ def test_pretrained_weights_on_real_ultrasound_lose_nothing(real_data: Path, tmp
     found = export_bundle(net, tmp_path / "bundle", info=info, images=batch, files=files).parity
     assert found["n"] == 24 and found["agreement"] == 1.0 and found["max_rel"] < 1e-5
     assert len({one.label for one in load(tmp_path / "bundle")(files)}) > 1
+
+
+class Pooled(nn.Module):
+    """The mean of each channel of a volume, as a gate squeezes it."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return it."""
+        return images.mean((2, 3, 4))
+
+
+def test_means_over_volumes_lose_no_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    volumes = torch.rand(1, 2, 32, 48, 48, generator=torch.Generator().manual_seed(0)) + 5
+
+    def error(file: Path) -> float:
+        export(Pooled(), file, size=(32, 48, 48), channels=2)
+        found = onnxruntime.InferenceSession(str(file)).run(["logits"], {"images": volumes.numpy()})[0]
+        return float(np.abs(found - volumes.double().mean((2, 3, 4)).numpy()).max()) / 5
+
+    assert error(tmp_path / "ours.onnx") < 1e-6
+    monkeypatch.setattr("excite.deploy.export._sum_axis_by_axis", lambda graph: None)
+    assert error(tmp_path / "plain.onnx") > 4e-6

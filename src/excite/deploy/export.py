@@ -7,6 +7,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
 from onnx import GraphProto, ModelProto, NodeProto
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from excite.errors import ModelError
 
 OPSET = 20
+LONG = 3  # axes from which a mean is one over a volume
 
 
 class Shipped(nn.Module):
@@ -112,6 +114,7 @@ def export(model: nn.Module, file: Path, *, size: int | tuple[int, ...], channel
                 graph = _traced(wrapped, examples, maps, batch)
             except Exception as other:
                 raise _refused(other) from other
+    _sum_axis_by_axis(graph.graph)
     _strip(graph)
     onnx.checker.check_model(graph, full_check=True)
     file.write_bytes(graph.SerializeToString())
@@ -146,6 +149,34 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+def _sum_axis_by_axis(graph: GraphProto) -> None:
+    """Put means over one axis after the other in the place of those over a whole volume, the last axis first.
+
+    ONNX Runtime adds up all that a mean is over in one float32 sum: of 27,648 voxels it was off by 2e-5, which narrow
+    channels of a trained network made 1e-3 of its output. The means of means are exact to the last digit or two.
+    """
+    constants = {one.name: one for one in graph.initializer}
+    nodes: list[NodeProto] = []
+    for node in graph.node:
+        axes = sorted(onnx.numpy_helper.to_array(constants[node.input[1]]).tolist()) \
+            if node.op_type == "ReduceMean" and len(node.input) > 1 and node.input[1] in constants else []
+        if len(axes) < LONG or axes[0] < 0:
+            nodes.append(node)
+            continue
+        kept = [one for one in node.attribute if one.name != "axes"]
+        given = node.input[0]
+        for axis in reversed(axes):
+            made = node.output[0] if axis == axes[0] else f"{node.output[0]}_over_{axis}"
+            name = f"{node.output[0]}_over_{axis}_index"
+            graph.initializer.append(onnx.numpy_helper.from_array(np.array([axis], np.int64), name))
+            one = onnx.helper.make_node("ReduceMean", [given, name], [made])
+            one.attribute.extend(kept)
+            nodes.append(one)
+            given = made
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _strip(model: ModelProto) -> None:
