@@ -175,8 +175,14 @@ def _sum_axis_by_axis(graph: GraphProto) -> None:
             one.attribute.extend(kept)
             nodes.append(one)
             given = made
+    if len(nodes) == len(graph.node):
+        return
     del graph.node[:]
     graph.node.extend(nodes)
+    used = {name for node in _nodes(graph) for name in node.input} | {one.name for one in graph.output}
+    needed = [one for one in graph.initializer if one.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(needed)
 
 
 def _strip(model: ModelProto) -> None:
