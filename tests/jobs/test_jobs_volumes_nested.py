@@ -152,6 +152,9 @@ def test_a_trained_trunk_serves_other_patients_and_refuses_its_own(tmp_path):
     rows = read_rows(small_table(tmp_path / "second", patients=12, missing=(3,)))
     for number, row in enumerate(rows):
         write_map(tmp_path / "second" / row["t1"], 1000 + 500 * (number % 2), seed=500 + number)
+        if row["adc"]:  # a file that it shares with a trained patient would make it one
+            write_map(tmp_path / "second" / row["adc"], 2000, seed=700 + number, shape=(10, 10, 3),
+                      spacing=(3.5, 3.5, 5.0))
     found = nested_cross_validate(nested_config(tmp_path / "second/patients.csv", **{
         "model.weights": str(run.folder), "volumes.shape": (8, 32, 32)}), out=tmp_path / "nested")
     page = found.report.read_text(encoding="utf-8")
