@@ -44,8 +44,8 @@ def check_table(table: Path, *, label_col: str | None, patient_col: str | None, 
         emit(found.to_json())
     if found.errors:
         raise typer.Exit(3)
-    order = f" --classes {','.join(counts['classes'])}  (grades: in their order)" if len(counts["classes"]) > 2 else ""
-    say(f"next: excite train {shlex.quote(str(table))}{order}")
+    grades = f"  (are {', '.join(counts['classes'])} grades? then --classes, from the least to the worst)"
+    say(f"next: excite train {shlex.quote(str(table))}{grades if len(counts['classes']) > 2 else ''}")
 
 
 def is_nested(config: Path | None, settings: Iterable[str]) -> bool:

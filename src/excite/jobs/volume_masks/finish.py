@@ -1,9 +1,7 @@
 """What follows a training on label volumes: bundle, proof, numbers of what ships on whole scans, report."""
 
 import csv
-import statistics
 import tempfile
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +20,7 @@ from excite.errors import ParityError
 from excite.jobs import run_folder as files
 from excite.jobs.environment import versions
 from excite.jobs.run_folder import RunFolder
-from excite.jobs.shipped import limits
+from excite.jobs.shipped import limits, milliseconds
 from excite.jobs.volume_masks.measured import measured
 from excite.jobs.volume_masks.pictures import pictures
 from excite.jobs.volume_masks.prepare import PreparedMasks
@@ -144,7 +142,8 @@ def _report(run: RunFolder, prepared: PreparedMasks, fitted: Fit, evaluation: Vo
         weights=prepared.weights.text() if prepared.weights else "random values", parity=info.parity,
         environment=run.read_json(files.ENVIRONMENT), limits=limits(config.augment.enabled), created=info.created,
         cost={"parameters": cost.parameters, "macs": cost.macs, "input": " x ".join(map(str, prepared.shape)),
-              "milliseconds": _milliseconds(predictor, prepared), "threads": predictor.threads},
+              "milliseconds": milliseconds(predictor, prepared.inputs(prepared.split.test[:1]), times=TIMED),
+              "threads": predictor.threads},
         next_commands=[(f"excite predict {run.path} SCAN.nii.gz --out FOLDER",
                         "label scans, on their own grids")])
 
@@ -155,14 +154,3 @@ def _lead(prepared: PreparedMasks, evaluation: VolumeMaskEvaluation) -> str:
     return (f"{prepared.network} was trained on {len(prepared.split.train)} scans to label "
             f"{', '.join(prepared.classes.names[1:])}. On {evaluation.n} test scans it has never seen, its Dice is "
             f"{each} (95 % intervals over {evaluation.n_units} units: {evaluation.unit_kind}).")
-
-
-def _milliseconds(predictor: VolumeMaskPredictor, prepared: PreparedMasks) -> float:
-    """Return the median time of one patch through the bundle's network."""
-    patch = prepared.inputs(prepared.split.test[:1])
-    taken = []
-    for _ in range(TIMED):
-        began = time.perf_counter()
-        predictor.logits(patch)
-        taken.append((time.perf_counter() - began) * 1e3)
-    return statistics.median(taken)
