@@ -13,6 +13,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,7 +60,7 @@ class ImageCache:
         """Return the channels of image `index` without touching its pixels."""
         return self._pack.entries[self.contents[index]].shape[2]
 
-    @property
+    @cached_property
     def fingerprints(self) -> list[Fingerprint]:
         """Return the fingerprint of each file's image as it was before storing."""
         return [self._pack.fingerprint(content) for content in self.contents]

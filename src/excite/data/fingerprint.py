@@ -42,6 +42,8 @@ HOPELESS = 0.40   # correlation after three steps of the alignment below which i
 NEAR = 0.82       # correlation after alignment from which two images are near duplicates
 ALIKE = 0.70      # the same, where no patient is known and merging too much is the safer side
 BLOCK = 512
+REMEMBERED = 8    # answers: a training asks twice, a study again for each of its trainings
+_FOUND: dict[tuple[str, float], list[tuple[int, int, float]]] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +104,15 @@ def near_duplicates(prints: Sequence[Fingerprint], *, least: float = NEAR) -> li
     if len(prints) < 2:
         return []
     thumbnails = np.stack([print_.thumbnail for print_ in prints]).astype(np.float32)
+    key = hashlib.sha256(thumbnails.data).hexdigest(), least
+    if key not in _FOUND:
+        while len(_FOUND) >= REMEMBERED:
+            _FOUND.pop(next(iter(_FOUND)))
+        _FOUND[key] = _near(thumbnails, least)
+    return list(_FOUND[key])
+
+
+def _near(thumbnails: NDArray[np.float32], least: float) -> list[tuple[int, int, float]]:
     plain, unsure = _candidates(thumbnails, least)
     with ThreadPoolExecutor() as pool:
         scores = pool.map(lambda pair: aligned_correlation(thumbnails[pair[0]], thumbnails[pair[1]]), unsure)
