@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from excite.attention.se import SqueezeExcitation
 from excite.errors import UsageError
 from excite.layers.residual import Residual
 from excite.models.classifier import create_model
@@ -60,3 +61,19 @@ def test_wrong_names_are_errors():
         create_model("unet", encoder="resnet2")
     with pytest.raises(UsageError, match="network 'resnet20' has no option 'wide'"):
         create_model("unet", encoder_options={"wide": 2})
+
+
+@pytest.mark.parametrize(("attend", "skips", "blocks", "encoder"), [
+    (("skips",), 5, 0, 0), (("decoder",), 0, 5, 0), (("encoder",), 0, 0, 17), (("skips", "decoder"), 5, 5, 0)])
+def test_attention_goes_where_it_is_said(attend: tuple[str, ...], skips: int, blocks: int, encoder: int) -> None:
+    network = create_model("unet", in_channels=3, num_classes=1, attention="se", encoder="mobilenet_v2", attend=attend)
+    found = [sum(isinstance(part, SqueezeExcitation) for part in getattr(network, place).modules())
+             for place in ("skips", "blocks", "encoder")]
+    assert found == [skips, blocks, encoder]
+
+
+def test_where_attention_goes_is_checked() -> None:
+    for attention, attend, told in (("se", ("skip",), "attend must be one or more of encoder, decoder, skips"),
+                                    ("se", "skips", "attend must be"), (None, ("skips",), "needs an attention")):
+        with pytest.raises(UsageError, match=told):
+            create_model("unet", in_channels=3, num_classes=1, attention=attention, attend=attend)

@@ -9,7 +9,7 @@ arXiv:1904.08254.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 from torch import nn
 
@@ -21,6 +21,7 @@ from excite.models.encoder_weights import EncoderWeights
 from excite.models.registry import BACKBONES, NETWORKS
 from excite.models.unet import Gives, UNet, Up
 
+Place = Literal["encoder", "decoder", "skips"]
 WIDTHS = (256, 128, 64, 32, 16)  # of the decoder's stages at most; none is wider than the map below it
 
 
@@ -29,7 +30,7 @@ def unet(in_channels: int = 1, *, num_classes: int = 1, encoder: str = "resnet20
          encoder_options: Mapping[str, Any] | None = None, stages: int | None = None,
          channels: Sequence[int] | None = None, initial: int | None = None, up: Up = "linear",
          separable: bool = False, finest: int = 1, gives: Gives = "logits", dims: int = 2,
-         attention: AttentionPlan | None = None) -> UNet:
+         attention: AttentionPlan | None = None, attend: Sequence[Place] | None = None) -> UNet:
     """Return a U-Net around a backbone.
 
     Args:
@@ -41,21 +42,36 @@ def unet(in_channels: int = 1, *, num_classes: int = 1, encoder: str = "resnet20
         initial: Channels of a 3x3 convolution at full size, where the encoder has no map there; None: 16, and none
             where it has.
         attention: In every block of encoder and decoder; with stages or blocks named, of the encoder alone.
+        attend: Where the attention goes instead: "encoder" and "decoder", their blocks; "skips", the maps that the
+            decoder is given from the encoder.
 
     Raises:
         UsageError: there is no such backbone, or an argument does not fit it.
     """
+    where = _attended(attention, attend)
     options = dict(encoder_options or {})
     build = BACKBONES[encoder]
     check_options(f"network {encoder!r}", build, options, fixed=("in_channels", "dims", "attention"))
-    trunk = shallow(build(in_channels, dims=dims, attention=attention, **options), stages)
+    plan = {place: attention if place in where else None for place in get_args(Place)}
+    trunk = shallow(build(in_channels, dims=dims, attention=plan["encoder"], **options), stages)
     full = (1,) * dims in trunk.strides
     if initial is None and not full and finest == 1:
         initial = WIDTHS[-1]
-    somewhere = attention is not None and (attention.stages is not None or attention.blocks is not None)
     return UNet(trunk, num_classes=num_classes, channels=channels or _widths(trunk, initial, finest),
-                initial=initial, attention=None if somewhere else attention, up=up,
-                separable=separable, finest=finest, gives=gives, weights=EncoderWeights(name=encoder), name="unet")
+                initial=initial, attention=plan["decoder"], skip_attention=plan["skips"], up=up, separable=separable,
+                finest=finest, gives=gives, weights=EncoderWeights(name=encoder), name="unet")
+
+
+def _attended(attention: AttentionPlan | None, attend: Sequence[Place] | None) -> tuple[str, ...]:
+    """Return where the attention goes."""
+    if attend is None:
+        somewhere = attention is not None and (attention.stages is not None or attention.blocks is not None)
+        return ("encoder",) if somewhere else ("encoder", "decoder")
+    if attention is None:
+        raise UsageError("attend needs an attention", fix="--attention se")
+    if isinstance(attend, str) or not attend or not set(attend) <= set(get_args(Place)):
+        raise UsageError(f"attend must be one or more of {', '.join(get_args(Place))}, got {attend!r}")
+    return tuple(attend)
 
 
 def shallow(backbone: Backbone, stages: int | None) -> Backbone:
