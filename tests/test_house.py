@@ -32,14 +32,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": BASE | LOW | {"models", "losses", "tasks"},
     "report": BASE | {"metrics", "outcome", "data"},
     "deploy": BASE | {"data", "metrics", "outcome", "models", "weights"},
-    "jobs": BASE | LOW | {"attention", "models", "losses", "tasks", "engine", "report", "deploy"},
-    "compat": BASE | LOW | {"attention", "models", "losses", "tasks", "engine", "report", "deploy", "jobs"},
-    "cli": BASE | {"data", "attention", "models", "weights", "deploy", "jobs", "outcome"},
+    "explain": BASE | {"layers", "attention", "models", "weights", "outcome", "metrics", "data"},
+    "jobs": BASE | LOW | {"attention", "models", "losses", "tasks", "engine", "explain", "report", "deploy"},
+    "compat": BASE | LOW | {"attention", "models", "losses", "tasks", "engine", "explain", "report", "deploy", "jobs"},
+    "cli": BASE | {"data", "attention", "models", "weights", "explain", "deploy", "jobs", "outcome"},
 }
 WITHOUT_TORCH = ("config", "data", "outcome", "metrics", "deploy.runtime", "deploy.bundle", "deploy.scene_predictor",
                  "deploy.volume_predictor", "deploy.volume_mask_predictor", "report", "jobs.predict",
                  "jobs.scenes.predict", "jobs.volumes.predict", "jobs.volume_masks.predict", "jobs.evaluate",
-                 "jobs.scenes.evaluate", "jobs.volume_masks.evaluate", "cli.main")
+                 "jobs.scenes.evaluate", "jobs.compare.compare", "jobs.volume_masks.evaluate", "cli.main")
 
 
 def imports(file: Path) -> set[str]:
