@@ -5,20 +5,21 @@ PEERS  := .venv-peers
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check test-peers test-peers-all lint clean
+.PHONY: help install demo docs test check test-peers test-peers-all lint clean
 
 help:
 	@echo "make demo        simulate images, train, evaluate, export, predict (<= 4 minutes after the install)"
 	@echo "make test        ruff, mypy --strict, all tests but gpu"
 	@echo "make check       the fast part of it (under 2 minutes)"
 	@echo "make test-peers  equality with public packages, in a second environment; test-peers-all: with slow ones"
+	@echo "make docs        this documentation as a site that opens from files: site/index.html"
 	@echo "make clean       remove both environments and the demo's files"
 
 install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,serve,dev,itk]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,serve,dev,itk,docs]'
 	@touch $@
 
 $(PEERS)/.installed: pyproject.toml constraints.txt
@@ -29,6 +30,10 @@ $(PEERS)/.installed: pyproject.toml constraints.txt
 demo: install
 	$(BIN)/excite demo --out demo
 	@echo "(excite is $(BIN)/excite; 'source $(BIN)/activate' puts it on the path)"
+
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "open site/index.html"
 
 lint: install
 	$(BIN)/ruff check --no-cache .
@@ -42,11 +47,11 @@ test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m 'not gpu and not peers'
 
 test-peers: $(PEERS)/.installed
-	$(PEERS)/bin/pytest -m 'peers and not slow'
+	OMP_NUM_THREADS=1 $(PEERS)/bin/pytest -n 2 --dist loadfile -m 'peers and not slow'
 
 # Every public network with inserted attention, every position: a quarter of an hour.
 test-peers-all: $(PEERS)/.installed
-	$(PEERS)/bin/pytest -m peers
+	OMP_NUM_THREADS=1 $(PEERS)/bin/pytest -n 2 --dist loadfile -m peers
 
 clean:
-	rm -rf $(VENV) $(PEERS) demo
+	rm -rf $(VENV) $(PEERS) demo site

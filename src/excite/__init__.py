@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from excite.attention.plan import AttentionPlan
     from excite.deploy.runtime import Predictor, load
+    from excite.jobs.compare.compare import compare
     from excite.jobs.evaluate import evaluate
     from excite.jobs.train import Run, train
     from excite.models.classifier import create_model, list_models
@@ -30,6 +31,7 @@ _WHERE = {
     "LoadReport": "weights.load",
     "Predictor": "deploy.runtime",
     "Run": "jobs.train",
+    "compare": "jobs.compare.compare",
     "count": "models.cost",
     "create_model": "models.classifier",
     "evaluate": "jobs.evaluate",
@@ -45,8 +47,8 @@ _WHERE = {
     "save_inserted": "models.inserted_weights",
     "train": "jobs.train",
 }
-__all__ = ["AttentionPlan", "Cost", "InsertReport", "LoadReport", "Predictor", "Run", "count", "create_model",
-           "evaluate", "for_prediction", "inflate", "insert_attention", "inserted_plan", "list_models",
+__all__ = ["AttentionPlan", "Cost", "InsertReport", "LoadReport", "Predictor", "Run", "compare", "count",
+           "create_model", "evaluate", "for_prediction", "inflate", "insert_attention", "inserted_plan", "list_models",
            "load", "load_inserted", "load_weights", "predict_scene", "save_inserted", "train"]
 
 

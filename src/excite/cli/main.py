@@ -14,8 +14,8 @@ from excite.cli.talk import say
 from excite.errors import ExciteError, Interrupted
 from excite.registry import nearest
 
-VERBS = ("demo", "info", "check", "train", "evaluate", "predict", "export", "bench", "models", "weights", "simulate",
-         "cache")
+VERBS = ("demo", "info", "check", "train", "study", "evaluate", "compare", "predict", "explain", "export", "bench",
+         "models", "weights", "simulate", "cache")
 
 
 class _Verbs(TyperGroup):

@@ -1,13 +1,12 @@
 """Does a picture depend on what was learned? A network of random weights must give another one.
 
 Pictures that show edges look convincing and stay as they are when the weights are random: they explain the image, not
-the network.
+the network. The weights become random from the output layer downwards; the last depth, all of them, decides.
 
-Source: Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, arXiv:1810.03292, section 3 (all layers at once);
-SSIM: Wang et al., IEEE TIP 13 (2004), equation 13, a Gaussian of 1.5 pixels.
+Source: Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, arXiv:1810.03292, section 3 (cascading); SSIM: Wang et al., IEEE TIP 13 (2004), equation 13, a Gaussian of 1.5 pixels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,20 +20,25 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 Picture = NDArray[np.floating[Any]]
-DRAWS = 5     # networks of random weights
+DRAWS = 5     # networks of random weights at each depth
+PARTS = 4     # in which the layers below the output layer become random
 ALIKE = 0.5   # rank correlation from which two pictures are alike
 SIGMA = 1.5   # of SSIM's window
 
 
 @dataclass(frozen=True, kw_only=True)
-class Randomisation:
-    """How alike a picture is to those of networks with random weights.
+class Depth:
+    """How alike a picture is to those of networks that are random from a layer on.
 
     Args:
-        spearman: Rank correlation with each; None where one of the two is the same all over.
-        ssim: Structural similarity with each, both scaled to 0..1.
+        layer: The lowest one whose weights are random.
+        layers: How many are.
+        spearman: Rank correlation with each network; None where one of the two pictures is the same all over.
+        ssim: Structural similarity with each, both pictures scaled to 0..1.
     """
 
+    layer: str
+    layers: int
     spearman: tuple[float | None, ...]
     ssim: tuple[float, ...]
 
@@ -43,6 +47,27 @@ class Randomisation:
         """Return the median rank correlation; None where none is known."""
         known = [one for one in self.spearman if one is not None]
         return float(np.median(known)) if known else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()} | {
+            "median": self.median}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Randomisation:
+    """How alike a picture is to those of networks with random weights.
+
+    Args:
+        depths: The output layer first, all layers last.
+    """
+
+    depths: tuple[Depth, ...]
+
+    @property
+    def median(self) -> float | None:
+        """Return the median rank correlation where all weights are random; None where none is known."""
+        return self.depths[-1].median
 
     @property
     def passed(self) -> bool | None:
@@ -54,37 +79,59 @@ class Randomisation:
         """Return what follows, in a sentence."""
         if self.median is None:
             return "random weights give an empty picture: nothing can be compared"
-        numbers = f"rank correlation {self.median:.2f}, SSIM {np.median(self.ssim):.2f}"
+        numbers = f"rank correlation {self.median:.2f}, SSIM {np.median(self.depths[-1].ssim):.2f}"
+        if (first := self.depths[0].median) is not None and len(self.depths) > 1:
+            numbers += f"; with the output layer alone random {first:.2f}"
         if self.passed:
             return f"networks with random weights give other pictures ({numbers})"
         return f"this picture does not depend on what was learned: random weights give the same ({numbers})"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
-        return {key: list(value) for key, value in asdict(self).items()} | {
-            "median": self.median, "limit": ALIKE, "passed": self.passed, "words": self.words}
+        return {"depths": [one.to_json() for one in self.depths], "median": self.median, "limit": ALIKE,
+                "passed": self.passed, "words": self.words}
 
 
-def randomised(model: nn.Module, *inputs: Tensor, seed: int) -> nn.Module:
-    """Return a copy in which the values of each weight tensor are shuffled: random, of the same sizes as learned.
+def randomised(model: nn.Module, *inputs: Tensor, seed: int, layers: Sequence[str] | None = None) -> nn.Module:
+    """Return a copy in which the values of weight tensors are shuffled: random, of the same sizes as learned.
 
     Args:
         model: In eval mode.
         inputs: Of the network: what batch norms measure anew. With the statistics of other weights signals would die
             on their way, and an empty picture is unlike any.
         seed: Of the shuffling.
+        layers: Whose own weights are shuffled, and whose statistics are measured; None: all.
     """
     copy = deepcopy(model)
     generator = torch.Generator().manual_seed(seed)
+    chosen = list(copy.modules()) if layers is None else [copy.get_submodule(name) for name in layers]
     with torch.no_grad():
-        for value in copy.parameters():
+        for value in [value for part in chosen for value in part.parameters(recurse=False)]:
             order = torch.randperm(value.numel(), generator=generator)
             value.copy_(value.flatten()[order.to(value.device)].view(value.shape))
-        norms = [part.register_forward_pre_hook(_measure) for part in copy.modules() if isinstance(part, _BatchNorm)]
+        norms = [part.register_forward_pre_hook(_measure) for part in chosen if isinstance(part, _BatchNorm)]
         copy(*inputs)
     for hook in norms:
         hook.remove()
     return copy
+
+
+def cascade(model: nn.Module, *inputs: Tensor, parts: int = PARTS) -> list[list[str]]:
+    """Return the layers that are random at each depth: the output layer, then a part of the rest more at a time.
+
+    Layers are what has weights of its own, the last to run first; what never runs comes with the last depth.
+    """
+    order: dict[str, None] = {}
+    hooks = [part.register_forward_pre_hook(lambda part, given, name=name: order.setdefault(name))
+             for name, part in model.named_modules() if next(part.parameters(recurse=False), None) is not None]
+    with torch.no_grad():
+        model(*inputs)
+    for hook in hooks:
+        hook.remove()
+    own = [name for name, part in model.named_modules() if next(part.parameters(recurse=False), None) is not None]
+    down = [*reversed(order), *(name for name in own if name not in order)]
+    ends = {1, *(1 + round((len(down) - 1) * part / parts) for part in range(1, parts + 1))}
+    return [down[:end] for end in sorted(ends)]
 
 
 def _measure(norm: nn.Module, given: tuple[Tensor, ...]) -> None:
@@ -97,18 +144,21 @@ def _measure(norm: nn.Module, given: tuple[Tensor, ...]) -> None:
 
 def randomisation(own: Picture, picture: Callable[[nn.Module], Picture], model: nn.Module, *inputs: Tensor,
                   draws: int = DRAWS, seed: int = 0) -> Randomisation:
-    """Return how alike a picture is to what networks with random weights give.
+    """Return how alike a picture is to what networks with random weights give, from the output layer downwards.
 
     Args:
         own: Of the trained network.
         picture: Makes one with a network; the class and all else must be as for `own`.
         model: The trained network, in eval mode; it stays as it is.
         inputs: Of the network.
-        draws: Networks with random weights.
+        draws: Networks with random weights, at each depth.
     """
-    others = [picture(randomised(model, *inputs, seed=seed + draw)) for draw in range(draws)]
-    return Randomisation(spearman=tuple(spearman(own, other) for other in others),
-                         ssim=tuple(ssim(scaled(own), scaled(other)) for other in others))
+    found = []
+    for layers in cascade(model, *inputs):
+        others = [picture(randomised(model, *inputs, seed=seed + draw, layers=layers)) for draw in range(draws)]
+        found.append(Depth(layer=layers[-1], layers=len(layers), spearman=tuple(spearman(own, one) for one in others),
+                           ssim=tuple(ssim(scaled(own), scaled(one)) for one in others)))
+    return Randomisation(depths=tuple(found))
 
 
 def spearman(one: Picture, other: Picture) -> float | None:

@@ -1,0 +1,128 @@
+"""A comparison in plain English, and as a table for a terminal."""
+
+from typing import TYPE_CHECKING
+
+from excite.metrics.direction import spoken, unit_of, words
+from excite.metrics.intervals import Interval
+
+if TYPE_CHECKING:
+    from excite.metrics.comparison import Comparison
+
+SAME_TIME = 0.05  # share of the milliseconds below which two networks are said to take as long
+ONE_SEED = ("Each network was trained once: a difference between two trainings is not yet one between two methods, for "
+            "which several seeds of each are needed.")
+
+
+def sentences(found: "Comparison") -> list[str]:
+    """Return the answer with the price; what the margin says, where one was stated; that it is one training each."""
+    return [_answer(found), *_margin(found), ONE_SEED]
+
+
+def said_p(p: float | None) -> str:
+    """Return p as one says it: "p = 0.021", "p < 0.001"."""
+    if p is None:
+        return "p not defined"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.06 else f"p = {p:.2f}"  # 0.049 is not 0.05
+
+
+def _answer(found: "Comparison") -> str:
+    a, b = found.names
+    one, name = found.question, spoken(found.metric)
+    if found.verdict == "no difference shown":
+        values = ", ".join(f"{_short(side.value)} of {letter}" for side, letter in ((one.a, "A"), (one.b, "B")))
+        seen = found.detectable
+        least = f"differences under about {_amount(found.metric, seen)} could not have been seen" if seen else \
+            "how small a difference could have been seen is not known"
+        return (f"No difference can be shown between A ({a}) and B ({b}): {name} is {values}; B minus A is "
+                f"{_amount(found.metric, one.difference.value)} {_ends(found.metric, one.difference)}, "
+                f"{said_p(one.p)}; {least} with {_test_size(found)}. {_price(found)}".rstrip())
+    size = _flipped(one.difference) if (one.difference.value or 0) < 0 else one.difference
+    price = _price(found)
+    return (f"B ({b}) is {found.verdict} than A ({a}) by {_amount(found.metric, size.value)} of {name} "
+            f"{_ends(found.metric, size)}, {said_p(one.p)}" + (f"; {price[0].lower()}{price[1:]}" if price else "."))
+
+
+def _margin(found: "Comparison") -> list[str]:
+    if found.margin is None:
+        return []
+    margin = _amount(found.metric, found.margin)
+    one = found.question.difference
+    seen = f"B minus A is {_amount(found.metric, one.value)} of {spoken(found.metric)} {_ends(found.metric, one)}"
+    if found.equivalent:
+        return [f"A and B are equivalent within {margin}: {seen}, all of it inside."]
+    if found.non_inferior:
+        return [f"B is not worse than A by more than {margin} (non-inferior): {seen}."]
+    why = "which reaches beyond it" if found.ends else "and nothing shows how far that may be off"
+    return [f"That B is worse than A by no more than {margin} is not shown: {seen}, {why}."]
+
+
+def _price(found: "Comparison") -> str:
+    first, second = (price.milliseconds for price in found.prices)
+    if first is None or second is None:
+        return ""
+    thing = {"pixel": "window", "scan": "patch"}.get(found.sample, found.sample)
+    if abs(second - first) <= SAME_TIME * max(first, second):
+        return f"It takes as long: {second:.2g} ms a {thing} against {first:.2g}, one thread.".replace(
+            " a image", " an image").replace(" a examination", " an examination")
+    more = "costs {} ms more" if second > first else "saves {} ms"
+    text = f"It {more.format(_ms(abs(second - first)))} a {thing} ({_ms(second)} against {_ms(first)}, one thread)."
+    return text.replace(" a image", " an image").replace(" a examination", " an examination")
+
+
+def _ms(value: float) -> str:
+    return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+
+
+def _test_size(found: "Comparison") -> str:
+    if found.n_units == found.n:
+        return f"{found.n} {found.sample}s"
+    return f"{found.n} {found.sample}s of {found.n_units} {plural(found.unit_kind)}"
+
+
+def plural(kind: str) -> str:
+    """Return a unit's kind for several: "patients"."""
+    return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+
+
+def _flipped(one: Interval) -> Interval:
+    minus = [None if end is None else -end for end in (one.value, one.high, one.low)]
+    return Interval(value=minus[0], low=minus[1], high=minus[2], note=one.note)
+
+
+def _amount(metric: str, value: float | None) -> str:
+    """Return a difference in its unit: "1.3 points"."""
+    factor, unit = unit_of(metric)
+    return f"{_number(metric, value)} {unit}".rstrip() if value is not None else f"an undefined number of {unit}"
+
+
+def _ends(metric: str, one: Interval) -> str:
+    if one.low is None or one.high is None:
+        return "(no interval)"
+    return f"[{_number(metric, one.low)}, {_number(metric, one.high)}]"
+
+
+def _number(metric: str, value: float | None) -> str:
+    factor, unit = unit_of(metric)
+    text = f"{factor * (value or 0):.{1 if unit == 'points' else 2 if unit else 3}f}"
+    return text.removeprefix("-") if float(text) == 0 else text
+
+
+def _short(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.3f}"
+
+
+def table(found: "Comparison") -> list[str]:
+    """Return all numbers: A, B, B minus A with its interval, p, and p after Holm's procedure."""
+    rows = [["", "A", "B", "B minus A", "p", "Holm p", "test"]]
+    for name, one in sorted(found.pairs.items(), key=lambda item: (item[0] != found.metric, "/" in item[0])):
+        corrected = found.corrected.get(name)
+        rows.append([words(name) + (" *" if name == found.metric else ""), _short(one.a.value), _short(one.b.value),
+                     one.difference.text(), _p(one.p), "" if corrected is None else _p(corrected), one.test or ""])
+    sizes = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    lines = ["  " + "  ".join(f"{cell:<{size}}" for cell, size in zip(row, sizes, strict=True)).rstrip()
+             for row in rows]
+    return [f"A: {found.names[0]}", f"B: {found.names[1]}", f"{_test_size(found)}; * the question", *lines]
+
+
+def _p(value: float | None) -> str:
+    return "" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
