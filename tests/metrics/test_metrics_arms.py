@@ -1,5 +1,7 @@
 """Arms compared: variances against textbook formulas, errors by simulation, and differences that were planted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import norm, ttest_ind
@@ -25,15 +27,20 @@ def repeated(times: int, **settings: float) -> list[Comparison]:
     return [compare_arms(simulated(rng, **settings)) for _ in range(times)]  # type: ignore[arg-type]
 
 
-def test_with_units_that_say_nothing_it_is_the_t_test_of_two_groups_of_seeds() -> None:
-    values = np.array([[0.70, 0.72, 0.75, 0.71], [0.78, 0.80, 0.77, 0.82]])
-    found = Drawn(values=values, draws=np.repeat(values[..., None], 200, axis=2), units=10_000)
-    theirs = ttest_ind(values[1], values[0], equal_var=False)
+@pytest.mark.parametrize(("values", "alike"), [
+    ([[0.70, 0.72, 0.75, 0.71], [0.78, 0.80, 0.77, 0.82]], True),
+    ([[0.70, 0.72, 0.75, 0.71], [0.5, 0.95, 0.7, 0.9]], False)])  # the second is restless: Welch's test
+def test_with_units_that_say_nothing_it_is_the_t_test_of_two_groups_of_seeds(values: list[list[float]], alike: bool
+                                                                             ) -> None:
+    table = np.array(values)
+    found = Drawn(values=table, draws=np.repeat(table[..., None], 200, axis=2), units=10_000)
+    theirs = ttest_ind(table[1], table[0], equal_var=alike)
     ours = pair(found, 0, 1)
     assert ours.p == pytest.approx(theirs.pvalue, rel=1e-6)
     low, high = theirs.confidence_interval()
     assert (ours.low, ours.high) == pytest.approx((low, high), rel=1e-6)
-    assert ours.value == pytest.approx(values[1].mean() - values[0].mean())
+    assert ours.value == pytest.approx(table[1].mean() - table[0].mean())
+    assert compare_arms(found).restless == ([] if alike else [1])
 
 
 def test_with_one_seed_it_is_the_bootstrap_over_units_alone() -> None:
@@ -72,6 +79,30 @@ def test_intervals_hold_the_truth_and_nothing_is_found_where_nothing_is() -> Non
     assert wrong <= 0.075  # 5 %, and two standard deviations of 300 studies
     truth = norm.cdf(0.8 / np.sqrt(1 + 0.04 + 0.15**2 + 0.25))
     assert np.mean([arm.low <= truth <= arm.high for each in found for arm in each.arms]) >= 0.92  # type: ignore
+
+
+@pytest.mark.slow
+def test_what_is_told_to_be_missed_is_missed_in_one_of_five() -> None:
+    # A study that happens to find its seeds alike tells less, another more; on average of squares, as of variances:
+    each_told = [each.differences[1].missed for each in repeated(100, arms=2, units=300)]  # type: ignore[union-attr]
+    told = float(np.sqrt(np.mean(np.square(each_told))))  # type: ignore[arg-type]
+    shown = []
+    for place in range(300):
+        found = simulated(np.random.default_rng(place), arms=2, units=300)
+        moved = np.array([0.0, told])[:, None]
+        shown.append(compare_arms(replace(found, values=found.values + moved, draws=found.draws + moved[..., None])
+                                  ).differences[1].shown)  # type: ignore[union-attr]
+    assert 0.72 < np.mean(shown) < 0.9
+
+
+@pytest.mark.slow
+def test_ten_arms_with_two_seeds_have_intervals_that_are_of_use() -> None:
+    found = repeated(40, arms=10, seeds=2, units=250, restless=0.1)
+    halves = [(one.high - one.low) / 2 for each in found for one in each.differences[1:]]  # type: ignore
+    spread = np.std([one.value for each in found for one in each.differences[1:]])  # type: ignore[union-attr]
+    assert np.median(halves) < 3 * spread and np.quantile(halves, 0.95) < 5 * spread
+    covered = np.mean([one.low <= 0 <= one.high for each in found for one in each.differences[1:]])  # type: ignore
+    assert covered >= 0.93
 
 
 @pytest.mark.slow

@@ -50,7 +50,11 @@ def test_no_difference_comes_with_what_could_have_been_seen() -> None:
     least = f"{100 * found.detectable:.1f} points"
     assert f"differences under about {least} could not have been seen with 240 images of 120 patients" in found.sentence
     assert any("McNemar's and DeLong's tests in their plain form take for granted" in note for note in found.notes)
-    assert found.discordant is None and classified(0.0).discordant is not None
+    alone = classified(0.0)
+    assert found.discordant is None and alone.discordant is not None
+    a_only, b_only, _ = alone.discordant
+    assert (f"accuracy: A alone has {a_only} images right, B alone {b_only}, of which McNemar's p and Tango's interval "
+            "of the difference are made") in alone.notes
 
 
 def test_less_is_better_of_millimetres_and_the_sentence_says_so() -> None:
@@ -76,11 +80,23 @@ def test_a_margin_is_answered_as_non_inferior_or_equivalent() -> None:
     assert measured(list(dice), list(same), "dice").non_inferior is None
 
 
+def test_a_margin_of_ranks_is_not_proved_by_few_units() -> None:
+    """Average precision, and AUROC of patients with several images: what the simulation shows to be too often said."""
+    doubt = "With fewer than 500 units this is not proved: intervals of "
+    found = classified(metric="ap_macro", margin=0.5)
+    assert found.non_inferior and f"{doubt}ap macro may end too early" in found.text()
+    assert f"{doubt}auroc macro" in classified(metric="auroc_macro", margin=0.5, images=2).text()
+    assert "not proved" not in classified(metric="auroc_macro", margin=0.5).text()
+    assert "not proved" not in classified(metric="balanced_accuracy", margin=0.5, images=2).text()
+
+
 def test_answers_that_are_all_the_same_prove_nothing() -> None:
     found = measured([0.8] * 30, [0.8] * 30, "dice", margin=0.02)
     assert (found.verdict, found.equivalent, found.non_inferior, found.detectable) == ("no difference shown", False,
                                                                                        False, None)
     assert "nothing shows how far that may be off" in found.text()
+    assert "  0.000 (no interval)  " in found.text()
+    assert found.question.difference.note == "no interval: all resamples give the same value"
 
 
 def test_the_question_is_not_corrected_and_both_families_are() -> None:

@@ -10,8 +10,7 @@ W the variance over seeds as it is seen on these units, C the covariance over un
 (bootstrap over whole units). W holds the part of the units in which two trainings differ by chance already, C what all
 trainings of an arm have in common: so nothing is counted twice. Student's t, its degrees of freedom by Satterthwaite.
 
-W is pooled over all arms, because two or three seeds alone say too little; where the arms in question spread more than
-the pool, their own counts, so that an unsteady arm does not hide among steady ones.
+How much trainings differ is taken to be the same in all arms, but for restless ones: excite.metrics.restless.
 
 Source: Obuchowski and Rockette, Communications in Statistics 24:285, 1995, equations of the test of readers and cases;
 degrees of freedom, Hillis, Statistics in Medicine 26:596, 2007; Satterthwaite, Biometrics Bulletin 2:110, 1946. How
@@ -23,12 +22,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import nctdtrinc
 from scipy.stats import t
 
 from excite.errors import UsageError
 from excite.metrics.holm import holm
 from excite.metrics.intervals import resampled
 from excite.metrics.ranking import Float
+from excite.metrics.restless import chance_of
 
 LEVEL, ALPHA, POWER = 0.95, 0.05, 0.8
 DRAWS = 20_000  # of the ranking
@@ -69,7 +70,8 @@ class Comparison:
         best: Chance to be the best, if units and trainings were drawn anew.
         ranks: 95 % range of each one's rank, 1 for the best.
         seeds: The number of each training, (A, S).
-        seed_deviation: Of one training, pooled; None with one seed.
+        seed_deviation: Of one training, pooled over the arms that are not restless; None with one seed.
+        restless: Places of the arms whose seeds differ so much more that their own chance is counted.
     """
 
     arms: list[Estimate]
@@ -78,6 +80,7 @@ class Comparison:
     ranks: list[tuple[int, int]]
     seeds: list[list[float]]
     seed_deviation: float | None
+    restless: list[int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,18 +154,29 @@ def compare_arms(found: Drawn, *, better: int = 1, share: bool = False, seed: in
         raise UsageError(f"better must be 1 or -1, got {better}")
     count = found.arms
     arms = [_within_limits(_estimate(found, np.eye(count)[place]), 0.0, 1.0, share) for place in range(count)]
-    differences = [_within_limits(_estimate(found, np.eye(count)[place] - np.eye(count)[0], tests=count - 1), -1.0,
-                                  1.0, share) for place in range(1, count)]
-    corrected = holm([one.p if one.p is not None else 1.0 for one in differences])
-    told: list[Estimate | None] = [None, *(replace(one, holm=p if one.p is not None else None)
-                                           for one, p in zip(differences, corrected, strict=True))]
-    ranks = _ranks(found, better, seed)
-    within = _within(found)
+    ranks, chance = _ranks(found, better, seed), chance_of(found.values)
     return Comparison(
-        arms=arms, differences=told, best=[float((ranks[place] == 1).mean()) for place in range(count)],
+        arms=arms, differences=from_first(found, share=share),
+        best=[float((ranks[place] == 1).mean()) for place in range(count)],
         ranks=[tuple(int(end) for end in np.quantile(of, [0.025, 0.975], method="inverted_cdf"))  # type: ignore[misc]
                for of in ranks],
-        seeds=found.values.tolist(), seed_deviation=None if within is None else float(np.sqrt(within.mean())))
+        seeds=found.values.tolist(), seed_deviation=None if chance is None else float(np.sqrt(chance.pooled)),
+        restless=[] if chance is None else np.flatnonzero(chance.restless).tolist())
+
+
+def from_first(found: Drawn, *, share: bool = False) -> list[Estimate | None]:
+    """Return the difference of each arm from the first, p corrected for all; None for the first itself.
+
+    Args:
+        found: One number of every training.
+        share: It is from 0 to 1, and so are the ends of its intervals.
+    """
+    each = np.eye(found.arms)
+    differences = [_within_limits(_estimate(found, row - each[0], tests=found.arms - 1), -1.0, 1.0, share)
+                   for row in each[1:]]
+    corrected = holm([one.p if one.p is not None else 1.0 for one in differences])
+    return [None, *(replace(one, holm=p if one.p is not None else None)
+                    for one, p in zip(differences, corrected, strict=True))]
 
 
 def pair(found: Drawn, first: int, second: int) -> Estimate:
@@ -186,8 +200,8 @@ def _estimate(found: Drawn, weights: Float, *, tests: int | None = None) -> Esti
     if tests is None:
         return Estimate(**interval)
     p = float(2 * t.sf(abs(value) / error, freedom)) if error > 0 else float(value == 0)
-    strict, likely = t.ppf(1 - ALPHA / 2 / tests, freedom), t.ppf(POWER, freedom)
-    return Estimate(**interval, p=p, missed=float((strict + likely) * error))
+    strict = t.ppf(1 - ALPHA / 2 / tests, freedom)
+    return Estimate(**interval, p=p, missed=float(nctdtrinc(freedom, 1 - POWER, strict)) * error)
 
 
 def _within_limits(one: Estimate, least: float, most: float, share: bool) -> Estimate:
@@ -202,37 +216,28 @@ def _variance(found: Drawn, weights: Float) -> tuple[float, float]:
     sums = np.einsum("a,asr->sr", weights, found.draws)
     scale = found.units / (found.units - 1)  # a bootstrap's variance is so much too small
     whole = float(sums.mean(axis=0).var()) * scale
-    within = _within(found)
-    if within is None:
+    chance = chance_of(found.values)
+    if chance is None:
         return whole, found.units - 1.0
-    squares = weights**2
-    common = max(0.0, whole - float(squares @ _apart(found)) * scale / found.seeds)
-    own, pooled = squares * within, float(squares.sum() * within.mean())
-    training, freedom = pooled, float(found.arms * (found.seeds - 1))
-    if 0 < pooled * (1 - 1e-9) <= own.sum():  # of two arms always
-        training, freedom = float(own.sum()), float((found.seeds - 1) * own.sum() ** 2 / (own**2).sum())
+    training, freedom = chance.variance(weights**2)
+    common = max(0.0, whole - float(weights**2 @ _apart(found)) * scale / found.seeds)
     training /= found.seeds
     spread = training**2 / freedom + common**2 / (found.units - 1)
     return max(training + common, whole), (training + common) ** 2 / spread if spread > 0 else found.units - 1.0
 
 
-def _within(found: Drawn) -> Float | None:
-    """Return the variance over seeds of each arm; None with one seed."""
-    return found.values.var(axis=1, ddof=1) if found.seeds > 1 else None
-
-
 def _ranks(found: Drawn, better: int, seed: int) -> NDArray[np.int64]:
     """Return the rank of each arm in draws of units and trainings, (A, DRAWS); equal ones share the better rank."""
-    rng, within = np.random.default_rng([seed, 2]), _within(found)
+    rng, chance = np.random.default_rng([seed, 2]), chance_of(found.values)
     picked = rng.integers(found.draws.shape[2], size=DRAWS)
     means = found.draws.mean(axis=1)
     drawn_means = found.values.mean(axis=1)[:, None] + (means - means.mean(axis=1, keepdims=True))[:, picked]
-    if within is not None:
+    if chance is not None:
         # What two trainings of an arm differ by beyond the units, which the resamples have already.
-        beyond = np.maximum(0.0, np.maximum(within, within.mean()) - _apart(found))
-        freedom = found.arms * (found.seeds - 1)
+        each = [chance.variance(row) for row in np.eye(found.arms)]
+        beyond = np.maximum(0.0, np.array([variance for variance, _ in each]) - _apart(found))
         drawn_means = drawn_means + np.sqrt(beyond / found.seeds)[:, None] * rng.standard_t(
-            freedom, size=drawn_means.shape)
+            np.array([freedom for _, freedom in each])[:, None], size=drawn_means.shape)
     high = better * np.round(drawn_means, 12)
     ranks: NDArray[np.int64] = 1 + (high[None] > high[:, None]).sum(axis=1)
     return ranks

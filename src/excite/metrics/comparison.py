@@ -28,7 +28,7 @@ class Price:
     """What a prediction of one model costs; None: not known.
 
     Args:
-        milliseconds: The median of one input through the network, one thread, both models in turn.
+        milliseconds: The fastest of one input through the network, one thread, both models in turn.
         parameters: Of the network.
         macs: Multiply-adds of one input.
     """
@@ -81,9 +81,9 @@ class Comparison:
 
     @property
     def ends(self) -> tuple[float, float] | None:
-        """The interval of the difference; None where there is none, or no width, which proves nothing."""
+        """The interval of the difference; None where there is none."""
         one = self.question.difference
-        return None if one.low is None or one.high is None or one.low == one.high else (one.low, one.high)
+        return None if one.low is None or one.high is None else (one.low, one.high)
 
     @property
     def detectable(self) -> float | None:

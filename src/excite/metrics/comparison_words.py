@@ -8,7 +8,8 @@ from excite.metrics.intervals import Interval
 if TYPE_CHECKING:
     from excite.metrics.comparison import Comparison
 
-SAME_TIME = 0.05  # share of the milliseconds below which two networks are said to take as long
+SAME_TIME = 0.1  # share of the milliseconds below which two networks are said to take as long
+PROVED = 500      # units below which a margin of ranks is doubted; docs/compare.md
 ONE_SEED = ("Each network was trained once: a difference between two trainings is not yet one between two methods, for "
             "which several seeds of each are needed.")
 
@@ -48,10 +49,13 @@ def _margin(found: "Comparison") -> list[str]:
     margin = _amount(found.metric, found.margin)
     one = found.question.difference
     seen = f"B minus A is {_amount(found.metric, one.value)} of {spoken(found.metric)} {_ends(found.metric, one)}"
+    ranked = found.metric.startswith(("ap/", "ap_")) or (found.n_units < found.n and found.metric.startswith("auroc"))
+    doubt = (f" With fewer than {PROVED} units this is not proved: intervals of {spoken(found.metric)} may end too "
+             "early.") if ranked and found.n_units < PROVED else ""
     if found.equivalent:
-        return [f"A and B are equivalent within {margin}: {seen}, all of it inside."]
+        return [f"A and B are equivalent within {margin}: {seen}, all of it inside.{doubt}"]
     if found.non_inferior:
-        return [f"B is not worse than A by more than {margin} (non-inferior): {seen}."]
+        return [f"B is not worse than A by more than {margin} (non-inferior): {seen}.{doubt}"]
     why = "which reaches beyond it" if found.ends else "and nothing shows how far that may be off"
     return [f"That B is worse than A by no more than {margin} is not shown: {seen}, {why}."]
 
@@ -117,11 +121,17 @@ def table(found: "Comparison") -> list[str]:
     for name, one in sorted(found.pairs.items(), key=lambda item: (item[0] != found.metric, "/" in item[0])):
         corrected = found.corrected.get(name)
         rows.append([words(name) + (" *" if name == found.metric else ""), _short(one.a.value), _short(one.b.value),
-                     one.difference.text(), _p(one.p), "" if corrected is None else _p(corrected), one.test or ""])
+                     _difference(one.difference), _p(one.p), "" if corrected is None else _p(corrected),
+                     one.test or ""])
     sizes = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     lines = ["  " + "  ".join(f"{cell:<{size}}" for cell, size in zip(row, sizes, strict=True)).rstrip()
              for row in rows]
     return [f"A: {found.names[0]}", f"B: {found.names[1]}", f"{_test_size(found)}; * the question", *lines]
+
+
+def _difference(one: Interval) -> str:
+    """Return a difference with its interval, short where there is none: a column is as wide as its widest cell."""
+    return one.text() if one.value is None or one.low is not None else f"{one.value:.3f} (no interval)"
 
 
 def _p(value: float | None) -> str:

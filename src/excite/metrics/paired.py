@@ -116,9 +116,14 @@ def widened(count: int, level: float = LEVEL) -> float:
 
 
 def _outer(one: Interval, drawn: Float, count: int) -> Interval:
-    """Return the interval of a difference with each end moved out to t standard errors, where those reach further."""
+    """Return the interval of a difference with each end moved out to t standard errors, where those reach further.
+
+    There is none where all resamples give the same value: an interval without width would look like proof.
+    """
     if one.value is None or one.low is None or one.high is None:
         return one
+    if one.low == one.high:
+        return replace(one, low=None, high=None, note="no interval: all resamples give the same value")
     reach = float(stdtrit(count - 1, (1 + LEVEL) / 2) * np.nanstd(drawn) * np.sqrt(count / (count - 1)))
     return replace(one, low=min(one.low, one.value - reach), high=max(one.high, one.value + reach))
 

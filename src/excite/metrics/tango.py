@@ -4,6 +4,8 @@ Source: Tango, "Equivalence test and confidence interval for the difference in p
 design", Statistics in Medicine 17:891, 1998.
 """
 
+from math import sqrt
+
 from scipy.special import ndtri
 
 from excite.errors import UsageError
@@ -49,5 +51,5 @@ def _variance(a_only: int, b_only: int, count: int, difference: float) -> float:
     """Return the variance of b_only - a_only if the true difference were this: the likeliest share of `a_only` then."""
     linear = (2 * count + a_only - b_only) * difference - a_only - b_only
     constant = -a_only * difference * (1 - difference)
-    share = ((linear**2 - 8 * count * constant) ** 0.5 - linear) / (4 * count)
+    share = (sqrt(linear**2 - 8 * count * constant) - linear) / (4 * count)
     return count * (2 * share + difference * (1 - difference))

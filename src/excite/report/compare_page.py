@@ -58,7 +58,7 @@ def _row(found: Comparison, name: str, one: Pair) -> dict[str, Any]:
     corrected = found.corrected.get(name)
     return {"name": words(name), "question": name == found.metric, "a": _number(one.a.value), "b": _number(one.b.value),
             "difference": _number(one.difference.value, sign=True), "test": one.test or "",
-            "interval": "" if one.difference.low is None or one.difference.high is None else
+            "interval": one.difference.note or "" if one.difference.low is None or one.difference.high is None else
             f"{one.difference.low:+.3f} to {one.difference.high:+.3f}", "p": _p(one.p), "holm": _p(corrected)}
 
 
