@@ -114,12 +114,13 @@ def rates(settings: tuple[Setting, ...], *, pairs: int, intervals: bool = False)
             seen = chances(a, b, units, swaps=SWAPS, seed=seed)
             ends = {} if not intervals else paired(a, b, units, resamples=DRAWS, seed=seed)
             for name in names:
-                hits[name].append([_below(seen[name][0]), *([_outside(ends[name].difference)] if ends else [])])
+                p = seen.get(name, (None, ""))[0]
+                hits[name].append([_below(p), *([_outside(ends[name].difference)] if ends else [])])
             if setting.images > 1 and not setting.dice and a.right is not None and b.right is not None:
                 naive.append((mcnemar(a.right, b.right).p < 0.05, delong(truth, one, two).p < 0.05))
         print(f"\n{setting.name}  ({time.perf_counter() - began:.0f} s)")
         for name, hit in hits.items():
-            print(f"  {name:<18} {seen[name][1]:<16}", "   ".join(_share(sum(one), pairs)
+            print(f"  {name:<18} {seen.get(name, (None, 'not tested'))[1]:<16}", "   ".join(_share(sum(one), pairs)
                                                                   for one in zip(*hit, strict=True)))
         for name, column in zip(("McNemar by image", "DeLong by image"), zip(*naive, strict=True), strict=False):
             print(f"  {name:<35}", _share(sum(column), pairs), flush=True)

@@ -133,3 +133,24 @@ def test_float32_is_folded_too_and_rounds_once():
     with torch.no_grad(), replaced(model, {"gate": torch.tensor([0.1, 0.2, 0.3, 0.4])}):
         torch.testing.assert_close(found.model(x), model(x), rtol=1e-6, atol=1e-6)
     assert next(found.model.parameters()).dtype == torch.float32
+
+
+class Quiet(nn.Module):
+    """A network in which another path sees the map, and dim images reach no output."""
+
+    def __init__(self, least):
+        super().__init__()
+        self.conv, self.gate = nn.Conv2d(3, 16, 1, bias=False), SqueezeExcitation(16)
+        self.head, self.least = nn.Linear(16, 2, bias=False), least
+
+    def forward(self, x):
+        y = self.conv(x)
+        return self.head(torch.relu(self.gate(y) + y - self.least).mean((2, 3)))
+
+
+def test_images_that_show_nothing_prove_nothing():
+    torch.manual_seed(0)
+    dim = 0.01 * torch.randn(2, 3, 8, 8)
+    for least, why in ((3.0, "they cannot prove it"), (0.0, "other layers see the map too")):
+        found = fold_gates(Quiet(least).eval(), {"gate": torch.rand(16)}, dim)
+        assert not found.into and why in found.left["gate"]

@@ -175,6 +175,15 @@ def test_what_cannot_be_compared_is_refused(pair: Pair, tmp_path: Path) -> None:
         compare(pair.a, masks)
 
 
+def test_a_question_that_does_not_exist_is_refused_before_anything_is_drawn(
+        pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("excite.jobs.compare.compare.prices", lambda *_: pytest.fail("the cost was measured"))
+    monkeypatch.setattr("excite.metrics.paired.bootstrap", lambda *_, **__: pytest.fail("resamples were drawn"))
+    with pytest.raises(UsageError, match="got 'aurocmacro'") as told:
+        compare(pair.a, pair.b, metric="aurocmacro")
+    assert "did you mean 'auroc_macro'?" in str(told.value)
+
+
 def test_networks_trained_on_other_data_are_told(pair: Pair) -> None:
     update_bundle(pair.b / "bundle", provenance={"train_hashes": [file_hash(file)[:16] for file in pair.files[5:20]]})
     found = compare(pair.a, pair.b, resamples=20)

@@ -81,6 +81,6 @@ def test_another_scene_serves_both(runs: tuple[Path, Path, Path], tmp_path: Path
     assert found.question.b.value == pytest.approx(
         evaluate_scene(long, other, threads=1).metrics["balanced_accuracy"].value, abs=1e-5)
     seen = compare(short, long, data=cube, resamples=20)
-    assert any("LEAK" in note for note in seen.notes), "both were trained on it"
+    assert seen.beware[0].startswith("BEWARE: A and B"), "both were trained on it"
     with pytest.raises(UsageError, match="a bundle has no scene of its own"):
         compare(short / "bundle", long)

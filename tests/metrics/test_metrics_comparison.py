@@ -1,5 +1,7 @@
 """A comparison says in words what its numbers say, whichever way the number is better, and never more."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -97,6 +99,51 @@ def test_answers_that_are_all_the_same_prove_nothing() -> None:
     assert "nothing shows how far that may be off" in found.text()
     assert "  0.000 (no interval)  " in found.text()
     assert found.question.difference.note == "no interval: all resamples give the same value"
+
+
+def answers(right: list[int], classes: int = 3) -> np.ndarray:
+    return 0.7 * np.eye(classes)[right] + 0.3 / classes
+
+
+def test_means_over_a_class_that_one_network_never_answers_are_not_tested() -> None:
+    truth = np.repeat([0, 1, 2], [60, 60, 6])
+    never, now_and_then = truth.copy(), truth.copy()
+    never[truth == 2] = 0
+    now_and_then[:2] = 2
+    sides = [classifier(truth, answers(list(one)), CLASSES) for one in (now_and_then, never)]
+    units = [str(place) for place in range(len(truth))]
+    found = compare_sides(*sides, units, names=NAMES, metric="precision_macro", unit_kind="image", resamples=200)
+    untested = {name for name, one in found.pairs.items() if "/" not in name and one.p is None}
+    assert untested == {"precision_macro", "precision_weighted", "f1_macro", "f1_weighted"}
+    assert found.verdict == "no difference shown" and "not tested" in found.sentence
+    assert any("precision macro" in note and "are not tested: B never answers normal" in note for note in found.notes)
+    both = compare_sides(sides[1], sides[1], units, names=NAMES, metric="f1_macro", unit_kind="image", resamples=50)
+    assert both.question.p == 1, "a class that neither answers counts as 0 in both"
+
+
+def test_rows_whose_p_and_interval_disagree_are_marked() -> None:
+    found = classified()
+    one = found.question
+    wide = replace(one, difference=replace(one.difference, low=-0.1))
+    doubted = replace(found, pairs={**found.pairs, "balanced_accuracy": wide})
+    assert not one.disputed and wide.disputed and replace(one, p=0.2).disputed and not replace(wide, p=0.2).disputed
+    row = next(line for line in doubted.text().splitlines() if line.startswith("  balanced accuracy *"))
+    assert f"{one.p:.3f} !" in row or "< 0.001 !" in row
+    assert "! p and interval disagree" in doubted.text()
+    assert doubted.text().splitlines()[1].startswith("Of balanced accuracy p and interval disagree")
+    assert doubted.to_json()["metrics"]["balanced_accuracy"]["disputed"]
+
+
+@pytest.mark.parametrize(("milliseconds", "ratio", "said"), [
+    (53.0, (0.93, 1.31), "the cost could not be told apart on this machine just now (46.0 to 53.0 ms an image, one "),
+    (53.0, (1.12, 1.31), "it costs 7.0 ms more an image (53.0 against 46.0, one thread)"),
+    (40.0, (0.7, 0.88), "it saves 6.0 ms an image (40.0 against 46.0, one thread)"),
+    (40.0, (1.2, 1.3), "the cost could not be told apart"),
+    (47.0, (0.97, 1.08), "it takes as long: 47.0 ms an image against 46.0, one thread"),
+])
+def test_a_cost_is_said_where_the_turns_show_it(milliseconds: float, ratio: tuple[float, float], said: str) -> None:
+    found = classified(prices=(Price(milliseconds=46.0), Price(milliseconds=milliseconds, ratio=ratio)))
+    assert said in found.sentence
 
 
 def test_the_question_is_not_corrected_and_both_families_are() -> None:

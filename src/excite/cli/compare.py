@@ -1,11 +1,14 @@
 """`excite compare`: whether one network is better than another, how sure that is, and what it costs."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from excite.cli.columns import GroupCol, ImageCol, LabelCol, PatientCol, PatientFrom, Root
+
+RESAMPLES = 10_000
 
 
 def compare(
@@ -17,7 +20,7 @@ def compare(
                                                       "2 points; of distances, mm.")] = None,
     data: Annotated[Path | None, typer.Option(help="Measure both on all rows of this table or folder.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for compare.html and compare.json.")] = None,
-    resamples: Annotated[int, typer.Option(min=1, help="Of the bootstrap, and swaps.")] = 10_000,
+    resamples: Annotated[int, typer.Option(min=1, help="Of the bootstrap, and swaps.")] = RESAMPLES,
     seed: Annotated[int, typer.Option(min=0, help="Of both.")] = 0,
     root: Root = None,
     image_col: ImageCol = None,
@@ -39,7 +42,6 @@ def compare(
       excite compare runs/plain runs/se --metric auroc_macro --margin 0.02 --out plain-against-se
       excite compare runs/plain/bundle runs/se/bundle --data other-hospital.csv --patient-col patient --json
     """
-    from excite.cli.scenes import quoted
     from excite.cli.talk import emit, say
     from excite.data.sections import DataSection
     from excite.jobs.compare.compare import compare as run_comparison
@@ -60,4 +62,9 @@ def compare(
         page = write_comparison(found, out)
         say(f"next: open {page}")
     else:
-        say(f"next: excite compare {quoted(run_a)} {quoted(run_b)} --out FOLDER  (the same as a page)")
+        typed = {"metric": metric, "margin": margin, "data": data, "resamples": resamples if resamples != RESAMPLES else
+                 None, "seed": seed or None, **options}
+        again = [word for name, value in typed.items() if value is not None
+                 for word in (f"--{name.replace('_', '-')}", str(value))]
+        say(f"next: {shlex.join(['excite', 'compare', str(run_a), str(run_b), *again])} --out FOLDER  (the same as a "
+            "page)")

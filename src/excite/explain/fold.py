@@ -53,7 +53,8 @@ def fold_gates(model: nn.Module, factors: Mapping[str, Tensor], images: Tensor) 
     """Return a copy of a network in which gates are constants, multiplied into the layer before or after them.
 
     The outputs are those of the network with these factors in place of the gates, proved in float64 on `images`.
-    Whether the factors may stand for the gates is for the caller to know; see `gate_statistics`.
+    Whether the factors may stand for the gates is for the caller to know; see `gate_statistics`. The proof takes noise
+    besides, and a layer whose factors no output shows is left.
 
     Args:
         model: With gates.
@@ -64,11 +65,14 @@ def fold_gates(model: nn.Module, factors: Mapping[str, Tensor], images: Tensor) 
         images (N, C, *S)
     """
     exact, done, left = deepcopy(model).double().eval(), dict[str, str](), dict[str, str]()
-    images, values = images.double(), {name: one.detach().double().cpu() for name, one in factors.items()}
+    images, values = _varied(images.double()), {name: one.detach().double().cpu() for name, one in factors.items()}
     found = _seams(exact, images, {name: bool((one >= 0).all()) for name, one in values.items()})
     result = deepcopy(model).eval()
     for name, value in values.items():
         seam = next((one for one in found[name] if _same(exact, images, name, value, one)), None)
+        if seam and not _moves(exact, images, name, value):
+            left[name] = "other factors in its place change no output for these images: they cannot prove it"
+            continue
         if seam is None:
             tried = " or ".join(", ".join(layers) for _, layers in found[name])
             left[name] = f"other layers see the map too (folded into {tried} the outputs change)" if tried else \
@@ -81,6 +85,22 @@ def fold_gates(model: nn.Module, factors: Mapping[str, Tensor], images: Tensor) 
 
 
 Seam = tuple[str, list[str]]  # "before" or "after", and the names of the layers that take the factors
+
+
+def _varied(images: Tensor) -> Tensor:
+    """Return the images and as many of noise of twice their spread, for what typical ones may not reach."""
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0), dtype=images.dtype)
+    return torch.cat([images, images.mean() + 2 * images.std() * noise.to(images.device)])
+
+
+def _moves(model: nn.Module, images: Tensor, name: str, value: Tensor) -> bool:
+    """Return whether the output would have shown wrong factors: it moves with others in their place."""
+    found = []
+    with at_rest(model) as device:
+        for factors in (value, 1.5 * value + 0.25):
+            with replaced(model, {name: factors}):
+                found.append(model(images.to(device)))
+    return bool((found[1] - found[0]).abs().max() > EXACT * found[0].abs().max())
 
 
 def _same(model: nn.Module, images: Tensor, name: str, value: Tensor, seam: Seam) -> bool:

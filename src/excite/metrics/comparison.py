@@ -13,14 +13,13 @@ from excite.metrics.comparison_words import sentences, table
 from excite.metrics.direction import direction, words
 from excite.metrics.holm import holm
 from excite.metrics.mcnemar import McNemar, mcnemar
-from excite.metrics.paired import RESAMPLES, Pair, paired
+from excite.metrics.paired import ALPHA, COUNTS_AS_0, RESAMPLES, Pair, paired
 from excite.metrics.side import Side
 from excite.progress import Progress
 from excite.registry import nearest
 
 POWER = 2.8  # standard errors that are seen in 80 % of comparisons at 5 %: 1.96 and 0.84
 NORMAL = 1.96
-FEW = 20     # units below which no test can say much
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +30,13 @@ class Price:
         milliseconds: The fastest of one input through the network, one thread, both models in turn.
         parameters: Of the network.
         macs: Multiply-adds of one input.
+        ratio: Of B's, the middle half of its milliseconds over those of A in the same turn.
     """
 
     milliseconds: float | None = None
     parameters: int | None = None
     macs: int | None = None
+    ratio: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,7 +57,8 @@ class Comparison:
         discordant: McNemar's test, where samples are independent and there is right and wrong.
         resamples: Of the bootstrap, and swaps.
         seed: Of both.
-        notes: What was done and what to beware of, each a sentence.
+        notes: What was done, each a sentence.
+        beware: What has to be known before the answer is read, each a sentence.
     """
 
     names: tuple[str, str]
@@ -73,6 +75,7 @@ class Comparison:
     resamples: int
     seed: int
     notes: tuple[str, ...]
+    beware: tuple[str, ...] = ()
 
     @property
     def question(self) -> Pair:
@@ -94,7 +97,7 @@ class Comparison:
     def verdict(self) -> str:
         """One of "better", "worse", "no difference shown"; "higher", "lower" of a number that is neither."""
         one = self.question
-        if one.p is None or one.p >= 0.05 or not one.difference.value:
+        if one.p is None or one.p >= ALPHA or not one.difference.value:
             return "no difference shown"
         more, sign = one.difference.value > 0, direction(self.metric)
         return ("higher" if more else "lower") if not sign else "better" if more == (sign > 0) else "worse"
@@ -121,16 +124,19 @@ class Comparison:
 
     def text(self) -> str:
         """Return the answer, the table of all numbers and the notes, as lines for a terminal."""
-        return "\n".join([*sentences(self), "", *table(self), "", *(f"  note: {note}" for note in self.notes)])
+        return "\n".join([*self.beware, *sentences(self), "", *table(self), "",
+                          *(f"  note: {note}" for note in self.notes)])
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
         return {
-            "a": self.names[0], "b": self.names[1], "metric": self.metric, "margin": self.margin, "n": self.n,
-            "n_units": self.n_units, "unit_kind": self.unit_kind, "verdict": self.verdict,
+            "beware": list(self.beware), "a": self.names[0], "b": self.names[1],
+            "metric": self.metric, "margin": self.margin, "n": self.n, "n_units": self.n_units,
+            "unit_kind": self.unit_kind, "verdict": self.verdict,
             "non_inferior": self.non_inferior, "equivalent": self.equivalent, "detectable": self.detectable,
             "sentences": sentences(self),
-            "metrics": {name: {**asdict(one), "p_holm": self.corrected.get(name)} for name, one in self.pairs.items()},
+            "metrics": {name: {**asdict(one), "p_holm": self.corrected.get(name), "disputed": one.disputed}
+                        for name, one in self.pairs.items()},
             "mcnemar": self.discordant._asdict() if self.discordant else None,
             "cost": {"a": asdict(self.prices[0]), "b": asdict(self.prices[1])},
             "resamples": self.resamples, "seed": self.seed, "notes": list(self.notes)}
@@ -138,7 +144,7 @@ class Comparison:
 
 def compare_sides(a: Side, b: Side, units: Sequence[str], *, names: tuple[str, str], metric: str, unit_kind: str,
                   sample: str = "image", margin: float | None = None, prices: tuple[Price, Price] | None = None,
-                  notes: Sequence[str] = (), resamples: int = RESAMPLES, seed: int = 0,
+                  notes: Sequence[str] = (), beware: Sequence[str] = (), resamples: int = RESAMPLES, seed: int = 0,
                   progress: Progress | None = None) -> Comparison:
     """Return two models compared on the same samples.
 
@@ -153,22 +159,15 @@ def compare_sides(a: Side, b: Side, units: Sequence[str], *, names: tuple[str, s
         margin: How much worse B may be and still count as not worse, in the metric's own unit.
         prices: What a prediction of each costs.
         notes: What is known already.
+        beware: What has to be known before the answer is read.
         resamples: Of the bootstrap, and swaps.
         seed: Of both.
 
     Raises:
         UsageError: there is no such metric, or the margin cannot be. DataError: the metric is not defined.
     """
-    if margin is not None and not 0 < margin < float("inf"):
-        raise UsageError(f"margin must be a number above 0, got {margin}",
-                         fix="0.02 is 2 points of a share; 0.5 half a millimetre")
+    check_metric(metric, margin, a.names)
     pairs = paired(a, b, units, resamples=resamples, seed=seed, progress=progress)
-    if metric not in pairs:
-        raise UsageError(f"metric must be one of {', '.join(pairs)}, got {metric!r}",
-                         fix=nearest(metric, list(pairs)).strip())
-    if margin is not None and not direction(metric):
-        raise UsageError(f"margin must be of a number that can be worse, and {words(metric)} cannot",
-                         fix="name another with --metric")
     if pairs[metric].difference.value is None:
         raise DataError(f"{words(metric)} is not defined for both models", why=pairs[metric].difference.note,
                         fix="name another with --metric")
@@ -177,8 +176,30 @@ def compare_sides(a: Side, b: Side, units: Sequence[str], *, names: tuple[str, s
     return Comparison(
         names=names, metric=metric, margin=margin, pairs=pairs, corrected=_corrected(pairs, metric), n=len(units),
         n_units=count, unit_kind=unit_kind, sample=sample, prices=prices or (Price(), Price()), discordant=test,
-        resamples=resamples, seed=seed, notes=(*notes, *_notes(pairs[metric], metric, len(units), count, unit_kind,
-                                                               sample, resamples, seed), *_apart(test, sample)))
+        resamples=resamples, seed=seed, beware=tuple(beware), notes=(
+            *notes, *_untested(a, b, pairs), *_notes(pairs[metric], metric, len(units), count, unit_kind, sample,
+                                                     resamples, seed), *_apart(test, sample)))
+
+
+def check_metric(metric: str, margin: float | None, known: Sequence[str]) -> None:
+    """Raise a UsageError where a question cannot be asked: no such number, or a margin that cannot be."""
+    if margin is not None and not 0 < margin < float("inf"):
+        raise UsageError(f"margin must be a number above 0, got {margin}",
+                         fix="0.02 is 2 points of a share; 0.5 half a millimetre")
+    if metric not in known:
+        raise UsageError(f"metric must be one of {', '.join(known)}, got {metric!r}",
+                         fix=nearest(metric, list(known)).strip())
+    if margin is not None and not direction(metric):
+        raise UsageError(f"margin must be of a number that can be worse, and {words(metric)} cannot",
+                         fix="name another with --metric")
+
+
+def _untested(a: Side, b: Side, pairs: Mapping[str, Pair]) -> list[str]:
+    """Return which means have no p because one model alone never answers with a class that occurs."""
+    alone = [f"{name} never answers {', '.join(one.unsaid)}" for name, one, other in (("A", a, b), ("B", b, a))
+             if set(one.unsaid) - set(other.unsaid)]
+    return [f"{', '.join(words(name) for name in COUNTS_AS_0 if name in pairs)} are not tested: {'; '.join(alone)}, "
+            "which counts as 0 there and not in the other"] if alone else []
 
 
 def _corrected(pairs: Mapping[str, Pair], metric: str) -> dict[str, float]:
@@ -200,14 +221,12 @@ def _apart(test: McNemar | None, sample: str) -> list[str]:
 def _notes(question: Pair, metric: str, n: int, count: int, unit_kind: str, sample: str, resamples: int, seed: int
            ) -> list[str]:
     """Return how the numbers were made and what they take for granted, each a sentence."""
-    said = [f"the question is {words(metric)}, named beforehand, so its p ({question.test}) is not corrected; Holm p: "
-            "the other numbers over all are one family, the numbers of single classes another",
+    said = [f"the question is {words(metric)}, named beforehand, so its p ({question.test or 'none'}) is not corrected"
+            "; Holm p: the other numbers over all are one family, the numbers of single classes another",
             f"intervals: 95 %, {resamples} bootstrap resamples of {count} whole units ({unit_kind}), both networks at "
             "once; of a difference each end is the outer one of percentiles and of t standard errors; swaps: "
             f"{resamples}; seed {seed}"]
     if count < n:
         said.append(f"{n} {sample}s are of {count} units ({unit_kind}): those of one are not independent, which "
                     "McNemar's and DeLong's tests in their plain form take for granted; every p here is by unit")
-    if count < FEW:
-        said.append(f"fewer than {FEW} units: only large differences can be shown, and intervals are rough")
     return said

@@ -8,21 +8,40 @@ from excite.metrics.intervals import Interval
 if TYPE_CHECKING:
     from excite.metrics.comparison import Comparison
 
-SAME_TIME = 0.1  # share of the milliseconds below which two networks are said to take as long
+SAME_TIME = 0.1   # share of the milliseconds that the middle half of the turns must be beyond, or within
+FEW = 20          # units below which no test can say much
 PROVED = 500      # units below which a margin of ranks is doubted; docs/compare.md
+SAME_BY_DEFINITION = {"recall_weighted": "accuracy", "recall_macro": "balanced_accuracy"}
+DISPUTED = ("! p and interval disagree, one shows a difference and the other does not, for they are made in different "
+            "ways: take no difference as shown.")
 ONE_SEED = ("Each network was trained once: a difference between two trainings is not yet one between two methods, for "
             "which several seeds of each are needed.")
 
 
 def sentences(found: "Comparison") -> list[str]:
-    """Return the answer with the price; what the margin says, where one was stated; that it is one training each."""
-    return [_answer(found), *_margin(found), ONE_SEED]
+    """Return the answer with the price; what the margin says, where one was stated; how far that goes."""
+    few = [f"Fewer than {FEW} units ({found.n_units}): only large differences can be shown, and intervals are rough."]
+    doubt = [f"Of {words(found.metric)} p and interval disagree, one shows a difference and the other does not: do not "
+             "build on it."]
+    return [_answer(found), *(doubt if found.question.disputed else []), *_margin(found),
+            *(few if found.n_units < FEW else []), ONE_SEED]
+
+
+def shown(found: "Comparison") -> tuple[list[str], list[str]]:
+    """Return the names that are shown, the question first and classes last; and what is said of them."""
+    same = {twice: name for twice, name in SAME_BY_DEFINITION.items()
+            if twice != found.metric and {twice, name} <= set(found.pairs)}
+    names = sorted((name for name in found.pairs if name not in same),
+                   key=lambda name: (name != found.metric, "/" in name))
+    said = [f"Not repeated: {' and '.join(f'{words(twice)}, which is {words(name)}' for twice, name in same.items())}, "
+            "by definition."] if same else []
+    return names, ([DISPUTED] if any(found.pairs[name].disputed for name in names) else []) + said
 
 
 def said_p(p: float | None) -> str:
     """Return p as one says it: "p = 0.021", "p < 0.001"."""
     if p is None:
-        return "p not defined"
+        return "not tested"
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.06 else f"p = {p:.2f}"  # 0.049 is not 0.05
 
 
@@ -65,11 +84,16 @@ def _price(found: "Comparison") -> str:
     if first is None or second is None:
         return ""
     thing = {"pixel": "window", "scan": "patch"}.get(found.sample, found.sample)
-    if abs(second - first) <= SAME_TIME * max(first, second):
-        return f"It takes as long: {second:.2g} ms a {thing} against {first:.2g}, one thread.".replace(
-            " a image", " an image").replace(" a examination", " an examination")
-    more = "costs {} ms more" if second > first else "saves {} ms"
-    text = f"It {more.format(_ms(abs(second - first)))} a {thing} ({_ms(second)} against {_ms(first)}, one thread)."
+    low, high = found.prices[1].ratio or (second / first, second / first)
+    if low >= 1 - SAME_TIME and high <= 1 + SAME_TIME:
+        text = f"It takes as long: {_ms(second)} ms a {thing} against {_ms(first)}, one thread."
+    elif low > 1 + SAME_TIME and second > first:
+        text = f"It costs {_ms(second - first)} ms more a {thing} ({_ms(second)} against {_ms(first)}, one thread)."
+    elif high < 1 - SAME_TIME and second < first:
+        text = f"It saves {_ms(first - second)} ms a {thing} ({_ms(second)} against {_ms(first)}, one thread)."
+    else:
+        text = ("The cost could not be told apart on this machine just now "
+                f"({_ms(min(first, second))} to {_ms(max(first, second))} ms a {thing}, one thread).")
     return text.replace(" a image", " an image").replace(" a examination", " an examination")
 
 
@@ -118,15 +142,17 @@ def _short(value: float | None) -> str:
 def table(found: "Comparison") -> list[str]:
     """Return all numbers: A, B, B minus A with its interval, p, and p after Holm's procedure."""
     rows = [["", "A", "B", "B minus A", "p", "Holm p", "test"]]
-    for name, one in sorted(found.pairs.items(), key=lambda item: (item[0] != found.metric, "/" in item[0])):
+    names, said = shown(found)
+    for name, one in ((name, found.pairs[name]) for name in names):
         corrected = found.corrected.get(name)
         rows.append([words(name) + (" *" if name == found.metric else ""), _short(one.a.value), _short(one.b.value),
-                     _difference(one.difference), _p(one.p), "" if corrected is None else _p(corrected),
-                     one.test or ""])
+                     _difference(one.difference), _p(one.p) + (" !" if one.disputed else ""),
+                     "" if corrected is None else _p(corrected), one.test or ""])
     sizes = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     lines = ["  " + "  ".join(f"{cell:<{size}}" for cell, size in zip(row, sizes, strict=True)).rstrip()
              for row in rows]
-    return [f"A: {found.names[0]}", f"B: {found.names[1]}", f"{_test_size(found)}; * the question", *lines]
+    return [f"A: {found.names[0]}", f"B: {found.names[1]}", f"{_test_size(found)}; * the question", *lines,
+            *(f"  {text}" for text in said)]
 
 
 def _difference(one: Interval) -> str:

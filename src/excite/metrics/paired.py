@@ -6,6 +6,8 @@
 - The interval of accuracy where each unit is one sample is Tango's, of paired shares.
 - p of a number that follows from sums: how often is the difference as large when the two models' answers to a unit are
   swapped by chance? Exact, however few units there are, where it is chance which of the models gave which answer.
+- No p of mean precision and F1 where only one of the models never answers with a class that occurs: the class counts
+  as 0 for that model alone, which swaps do away with, so that they would find any such pair different.
 - p of AUROC and average precision, which cannot rank the scores of two models together: by each unit's part in the
   error of the difference, DeLong's where a unit is one sample, with Student's t.
 
@@ -33,8 +35,10 @@ from excite.progress import Progress
 
 RESAMPLES = 10_000
 AT_ONCE = 2_000_000  # swaps in memory at a time
+ALPHA = 0.05
 LEVEL, WIDEST = 0.95, 0.9999  # of percentiles: with three units or fewer t would ask for more than there are
 SWAP, MCNEMAR, PARTS = "swaps", "McNemar, exact", "by parts"
+COUNTS_AS_0 = ("precision_macro", "precision_weighted", "f1_macro", "f1_weighted")
 DELONG = {True: "DeLong", False: "DeLong by unit"}  # whether each unit is one sample
 
 
@@ -55,6 +59,12 @@ class Pair:
     difference: Interval
     p: float | None
     test: str | None
+
+    @property
+    def disputed(self) -> bool:
+        """Whether p and the interval say different things: one shows a difference and the other does not."""
+        p, low, high = self.p, self.difference.low, self.difference.high
+        return p is not None and low is not None and high is not None and (p < ALPHA) == (low <= 0 <= high)
 
 
 def paired(a: Side, b: Side, units: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0,
@@ -104,7 +114,8 @@ def chances(a: Side, b: Side, units: Sequence[str], *, swaps: int = RESAMPLES, s
     found = {**_swapped(a, b, units, swaps=swaps, seed=seed), **_ranked(a, b, units)}
     if a.right is not None and b.right is not None and len(set(units)) == len(units):
         found["accuracy"] = (mcnemar(a.right, b.right).p, MCNEMAR)
-    return found
+    untested = COUNTS_AS_0 if set(a.unsaid) != set(b.unsaid) else ()
+    return {name: one for name, one in found.items() if name not in untested}
 
 
 def widened(count: int, level: float = LEVEL) -> float:

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 from excite.errors import UsageError
 
-AS_FAST = 1.03  # times of two bundles measured in turns that are not told apart
-
 
 def pareto(costs: Sequence[float], worths: Sequence[float], *, better: int = 1) -> list[int]:
     """Return the places of those that no other beats, the cheapest first.

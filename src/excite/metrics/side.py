@@ -29,6 +29,7 @@ class Side:
         scores: Of each class that has samples and a rest; none where nothing is ranked.
         positive: Which samples are of it.
         right: Whether the answer is right; None where there is no right and wrong.
+        unsaid: Classes that have samples and are never the answer.
 
     Shape:
         columns (N, M); numbers takes (R, M); scores and positive (N,)
@@ -39,6 +40,14 @@ class Side:
     scores: Mapping[str, Float] = field(default_factory=dict)
     positive: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     right: NDArray[np.bool_] | None = None
+    unsaid: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all numbers."""
+        found = [*self.numbers(self.columns.sum(axis=0)[None]), *(f"{kind}/{name}" for kind in RANKED
+                                                                   for name in self.scores)]
+        return [*found, *(f"{kind}_macro" for kind in RANKED if self.scores)]
 
     def measure(self) -> Callable[[Float], Numbers]:
         """Return what measures many weightings: (R, N) -> every number, (R,) each."""
@@ -84,6 +93,7 @@ def classifier(truth: NDArray[Any], probabilities: NDArray[Any], classes: Sequen
         ((chances - np.eye(count)[labels]) ** 2).sum(axis=1)[:, None]], axis=1)
     ranked = {classes[place]: place for place in there if whole.support[place] < len(labels)}
     return Side(columns=columns, right=said == labels, numbers=_numbers(cells, classes, graded=graded),
+                unsaid=tuple(classes[place] for place in there if not (said == place).any()),
                 scores={name: chances[:, place] for name, place in ranked.items()},
                 positive={name: labels == place for name, place in ranked.items()})
 

@@ -7,11 +7,12 @@ import matplotlib
 from markupsafe import Markup
 
 from excite.metrics.comparison import Comparison
-from excite.metrics.comparison_words import sentences
+from excite.metrics.comparison_words import sentences, shown
 from excite.metrics.direction import direction, unit_of, words
 from excite.metrics.paired import Pair
 from excite.report.figures import INK, MUTED, SERIES, STYLE, figure_of, svg
 from excite.report.html import filled, write_page
+from excite.report.words import DISCLAIMER
 
 
 def write_compare_page(file: Path, found: Comparison) -> Path:
@@ -21,19 +22,21 @@ def write_compare_page(file: Path, found: Comparison) -> Path:
         EnvironmentFault: it cannot be written.
     """
     answer, *more = sentences(found)
-    rows = {"Over all": [_row(found, name, one) for name, one in found.pairs.items() if "/" not in name],
-            "By class": [_row(found, name, one) for name, one in found.pairs.items() if "/" in name]}
+    names, said = shown(found)
+    rows = {title: [_row(found, name, found.pairs[name]) for name in names if ("/" in name) == of_classes]
+            for title, of_classes in (("Over all", False), ("By class", True))}
     prices = [(name, *(_cost(getattr(price, key)) for price in found.prices)) for key, name in
               (("milliseconds", "milliseconds, one thread"), ("parameters", "parameters"),
                ("macs", "multiply-adds"))]
     return write_page(file, lambda images, without: filled(
         "compare.html", found=found, answer=answer, more=more, rows={key: one for key, one in rows.items() if one},
-        drawing=differences(found), prices=prices, verdict=found.verdict), images=False)
+        drawing=differences(found), prices=prices, verdict=found.verdict, said=said,
+        disclaimer=DISCLAIMER), images=False)
 
 
 def differences(found: Comparison) -> Markup | None:
     """Return B minus A of every share over all samples with its interval; None where there is none."""
-    drawn = [(name, one.difference) for name, one in found.pairs.items()
+    drawn = [(name, one.difference) for name, one in ((name, found.pairs[name]) for name in shown(found)[0])
              if "/" not in name and unit_of(name)[1] == "points" and one.difference.low is not None]
     if not drawn:
         return None
@@ -59,7 +62,8 @@ def _row(found: Comparison, name: str, one: Pair) -> dict[str, Any]:
     return {"name": words(name), "question": name == found.metric, "a": _number(one.a.value), "b": _number(one.b.value),
             "difference": _number(one.difference.value, sign=True), "test": one.test or "",
             "interval": one.difference.note or "" if one.difference.low is None or one.difference.high is None else
-            f"{one.difference.low:+.3f} to {one.difference.high:+.3f}", "p": _p(one.p), "holm": _p(corrected)}
+            f"{one.difference.low:+.3f} to {one.difference.high:+.3f}",
+            "p": _p(one.p) + (" !" if one.disputed else ""), "holm": _p(corrected)}
 
 
 def _number(value: float | None, *, sign: bool = False) -> str:

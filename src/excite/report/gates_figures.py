@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from excite.report.figures import MUTED, SERIES, STYLE, figure_of, plain, svg
 
 COLUMNS = 240  # of a heat map; a layer's gates are spread over them
+PALE = 0.1     # the variation that is drawn darkest at least: less is pale, and no structure
 COLOURS = LinearSegmentedColormap.from_list("gates", ["#dfe7ea", "#7fbcc8", "#0b7285", "#062f3a"])
 
 
@@ -27,7 +28,7 @@ def gate_maps(layers: Sequence[Mapping[str, Any]]) -> Markup:
         figure = Figure(figsize=(9.4, 1.3 + 0.24 * len(layers)), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
         _map(left, values, layers, "Value, of the largest", 1.0)
-        _map(right, spread, layers, "Standard deviation over inputs", max(float(spread.max()), 0.01))
+        _map(right, spread, layers, "Standard deviation over inputs", max(float(spread.max()), PALE))
         return svg(figure, name="gate-maps", alt=f"Heat maps of the gates of {len(layers)} layers: their mean, and "
                                                  "their standard deviation over inputs")
 

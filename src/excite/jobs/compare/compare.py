@@ -5,6 +5,8 @@ from pathlib import Path
 from excite.data.sections import DataSection
 from excite.deploy.bundle import find_bundle, read_bundle
 from excite.errors import UsageError
+from excite.jobs.compare.beware import GRAVE, beware, merged
+from excite.jobs.compare.common import on_common
 from excite.jobs.compare.images import tested_images
 from excite.jobs.compare.price import prices
 from excite.jobs.compare.same import order_of
@@ -12,7 +14,7 @@ from excite.jobs.compare.scenes import tested_pixels
 from excite.jobs.compare.tested import Tested, refuse_folds
 from excite.jobs.compare.volumes import tested_patients, tested_scans
 from excite.jobs.volumes.folds.bundles import bundles_of
-from excite.metrics.comparison import Comparison, compare_sides
+from excite.metrics.comparison import Comparison, check_metric, compare_sides
 from excite.metrics.paired import RESAMPLES
 from excite.progress import Progress, silent
 
@@ -48,14 +50,18 @@ def compare(run_a: str | Path, run_b: str | Path, *, metric: str | None = None, 
     if resamples < 1:
         raise UsageError(f"resamples must be at least 1, got {resamples}")
     section = None if data is None else (columns or DataSection()).model_copy(update={"table": Path(data)})
-    a, b = (_tested(Path(source), section, progress) for source in (run_a, run_b))
+    a = _tested(Path(run_a), section, progress)
+    metric = metric or _main(a)
+    check_metric(metric, margin, a.side(range(len(a.files)), a.info.classes).names)
+    b = _tested(Path(run_b), section, progress)
     ours, theirs, lost = order_of(a, b, own=data is None)
-    classes = a.info.classes
+    classes, units = a.info.classes, [a.units[place] for place in ours]
+    first, second, missed = on_common(a.ordered(ours), b.ordered(theirs), metric)
     return compare_sides(
-        a.side(ours, classes), b.side(theirs, classes), [a.units[place] for place in ours], names=(a.name, b.name),
-        metric=metric or _main(a), margin=margin, unit_kind=a.unit_kind, sample=a.sample, prices=prices(a, b),
-        notes=[*lost, *(f"{name}: {note}" for name, one in (("A", a), ("B", b)) for note in one.notes),
-               *_trained(a, b)], resamples=resamples, seed=seed, progress=progress)
+        first.side(range(len(ours)), classes), second.side(range(len(theirs)), classes), units, names=(a.name, b.name),
+        metric=metric, margin=margin, unit_kind=a.unit_kind, sample=a.sample, prices=prices(a, b),
+        beware=(*missed, *beware(a.notes, b.notes)), notes=[*lost, *_said(a, b), *_trained(a, b)],
+        resamples=resamples, seed=seed, progress=progress)
 
 
 def _tested(source: Path, data: DataSection | None, progress: Progress) -> Tested:
@@ -70,6 +76,11 @@ def _main(one: Tested) -> str:
     name = MAIN.get(one.info.task, "balanced_accuracy")
     known = isinstance(one.answers, tuple) and any(row.get(name) is not None for row in one.answers)
     return "head_dice" if name == "adf_mm" and not known else name
+
+
+def _said(a: Tested, b: Tested) -> list[str]:
+    """Return what else is to be known, once where it is the same of both."""
+    return merged(*([note for note in one.notes if not note.startswith(GRAVE)] for one in (a, b)))
 
 
 def _trained(a: Tested, b: Tested) -> list[str]:

@@ -53,12 +53,13 @@ def tested_images(source: Path, folder: Path, info: BundleInfo, data: DataSectio
     if found is None:
         progress.say(f"{source}: measuring" if data else f"{source}: {AGAIN}")
         found, kind, notes = _measured(source, data, info)
-    contents, truth = (tuple(f"line {line}" for line in found.lines), found.truth)
+    contents, truth, units = tuple(f"line {line}" for line in found.lines), found.truth, found.units
     if data is None:
-        kind = Split.from_json(read_json(source / files.SPLIT)).unit_kind
-        contents, truth = _known(source, found)
+        split = Split.from_json(read_json(source / files.SPLIT))
+        contents, truth, rows = _known(source, found)
+        units, kind = tuple(split.units[row] for row in rows), split.unit_kind
     return Tested(name=str(source), folder=folder, info=info, sample="image", files=found.files, contents=contents,
-                  truth=truth, units=found.units, unit_kind=kind, answers=found.answers, notes=notes)
+                  truth=truth, units=units, unit_kind=kind, answers=found.answers, notes=notes)
 
 
 def _stored(table: Path, info: BundleInfo) -> Answers | None:
@@ -83,16 +84,19 @@ def _measured(source: Path, data: DataSection | None, info: BundleInfo) -> tuple
                 (*leaks(found.notes), *lost))
 
 
-def _known(source: Path, found: Answers) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return content and truth of each image as the run hashed them; a mask's truth is its hash and the pixel size."""
+def _known(source: Path, found: Answers) -> tuple[tuple[str, ...], tuple[str, ...], list[int]]:
+    """Return content and truth of each image as the run hashed them, and its row; a mask's truth is its hash and the
+    pixel size.
+    """
     hashes = {int(key.partition(":")[0]): str(value) for key, value in read_json(source / files.HASHES).items()}
+    place = {line: row for row, line in enumerate(hashes)}
     try:
         mine = [hashes[line] for line in found.lines]
     except KeyError as fault:
         raise EnvironmentFault(f"{files.HASHES} has no line {fault}", where=source, fix="train again in a new folder"
                                ) from None
     truth = found.truth if not isinstance(found.answers, tuple) else tuple(one.partition(" mask ")[2] for one in mine)
-    return tuple(one.split()[0] for one in mine), truth
+    return tuple(one.split()[0] for one in mine), truth, [place[line] for line in found.lines]
 
 
 def _read(table: Path, info: BundleInfo) -> Answers:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,7 +33,8 @@ def prices(a: Tested, b: Tested) -> tuple[Price, Price]:
             taken[place].append((time.perf_counter() - start) * 1e3)
         if time.perf_counter() - began > SECONDS:
             break
-    return _price(a.info, min(taken[0])), _price(b.info, min(taken[1]))
+    low, high = np.percentile(np.divide(taken[1], taken[0]), [25, 75]).tolist()
+    return _price(a.info, min(taken[0])), replace(_price(b.info, min(taken[1])), ratio=(low, high))
 
 
 def _once(one: Tested) -> Callable[[], object]:
@@ -56,6 +58,6 @@ def _once(one: Tested) -> Callable[[], object]:
 
 
 def _price(info: BundleInfo, milliseconds: float) -> Price:
-    known = {name: value if isinstance(value := info.provenance.get(name), int) else None
-             for name in ("parameters", "macs")}
-    return Price(milliseconds=milliseconds, **known)
+    parameters, macs = (value if isinstance(value := info.provenance.get(name), int) else None
+                        for name in ("parameters", "macs"))
+    return Price(milliseconds=milliseconds, parameters=parameters, macs=macs)

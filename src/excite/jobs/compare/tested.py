@@ -1,7 +1,7 @@
 """What a network was tested on, and what it answered: read from its run, or measured anew where that is not its own."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from excite.deploy.bundle import BundleInfo
 from excite.errors import UsageError
+from excite.jobs.compare.beware import GRAVE
 from excite.metrics.side import RANKED, Side, classifier, means_of
 
 CLOSE = 1e-5  # numbers of a table against the bundle's: six digits may change so much, and tie what is ranked
@@ -48,6 +49,15 @@ class Tested:
     graded: bool = False
     notes: tuple[str, ...] = ()
 
+    def ordered(self, order: Sequence[int]) -> "Tested":
+        """Return it with the samples in `order`."""
+        def of(values: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(values[place] for place in order)
+
+        answers = of(self.answers) if isinstance(self.answers, tuple) else self.answers[list(order)]
+        return replace(self, files=of(self.files), contents=of(self.contents), truth=of(self.truth),
+                       units=of(self.units), answers=answers)
+
     def side(self, order: Sequence[int], classes: Sequence[str]) -> Side:
         """Return its numbers, the samples in `order` and the classes in theirs."""
         if isinstance(self.answers, tuple):
@@ -73,7 +83,7 @@ def _close(first: float | None, second: Any) -> bool:
 
 def leaks(notes: Iterable[str]) -> tuple[str, ...]:
     """Return those notes of an evaluation that make its numbers too good."""
-    return tuple(note for note in notes if note.startswith(("LEAK", "WARNING")))
+    return tuple(note for note in notes if note.startswith(GRAVE))
 
 
 def refuse_folds(source: Path, *, several: bool) -> None:

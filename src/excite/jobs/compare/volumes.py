@@ -74,12 +74,13 @@ def tested_scans(source: Path, folder: Path, info: BundleInfo, data: DataSection
     split, known = _of_run(source)
     read = _read_scans(source / NUMBERS)
     rows = tuple(read.values())
-    if len(rows) != len(split.test) or not belongs(info, {name: one.value for name, one in means(
+    in_order = list(read) == sorted(read) and len(rows) == len(split.test)  # as the run wrote them
+    if not in_order or not belongs(info, {name: one.value for name, one in means(
             rows, [split.units[row] for row in split.test], resamples=1).items()}, len(rows)):
         progress.say(f"{source}: {AGAIN}")
         evaluation = evaluate_scans(source, resamples=1, progress=progress)
         evaluation.raise_failures()
-        rows = _rows(evaluation)
+        read, rows = {}, _rows(evaluation)
     return Tested(name=str(source), folder=folder, info=info, sample="scan", truth=("",) * len(rows), answers=rows,
                   files=tuple(f"line {line}" for line in read) if len(read) == len(rows) else tuple(
                       f"row {row}" for row in split.test),
@@ -95,9 +96,11 @@ def _stored(source: Path, info: BundleInfo, count: int) -> Stored | None:
     except EnvironmentFault:
         return None
     shares = decode(tested.logits[None].astype(np.float32), classes=info.classes, temperature=info.temperature)
-    if len(shares) != count or not belongs(info, measure(tested.truth, shares, info.classes), count):
+    lines = tuple(tested.lines.tolist())
+    if len(shares) != count or list(lines) != sorted(lines) or not belongs(
+            info, measure(tested.truth, shares, info.classes), count):
         return None
-    return tuple(tested.lines.tolist()), tested.truth, shares
+    return lines, tested.truth, shares
 
 
 def _measured(source: Path, info: BundleInfo, data: DataSection | None) -> tuple[Predictions, Evaluation]:
