@@ -1,4 +1,4 @@
-"""What an explanation costs beside a prediction: Grad-CAM without and with its overlay written, and the bundle at work.
+"""What an explanation costs beside a prediction: Grad-CAM without and with its overlay written, and its checks.
 
     OMP_NUM_THREADS=1 python benchmarks/explain.py [--rounds 5] [--networks resnet18,mobilenet_v3_small]
 
@@ -24,7 +24,7 @@ from excite.deploy.bundle import BundleInfo
 from excite.deploy.runtime import Predictor
 from excite.deploy.ship import export_bundle
 from excite.jobs.asked import Asked
-from excite.jobs.explain.entry import BATCH, How
+from excite.jobs.explain.entry import BATCH, How, checked
 from excite.jobs.explain.images import Images
 from excite.models.classifier import create_model
 
@@ -44,13 +44,14 @@ def main() -> None:
         simulate_planes(folder / "data", patients=16)
         files = sorted((folder / "data").rglob("*.png"))[:IMAGES]
         print(f"{len(files)} images, 1 thread, median of {asked.rounds} rounds, milliseconds an image (processor time)")
-        print(f"{'network':<28}{'prediction':>12}{'explanation':>13}{'times':>8}{'with its PNG':>14}{'times':>8}")
+        print(f"{'network':<28}{'prediction':>12}{'explanation':>13}{'times':>8}{'with its PNG':>14}{'times':>8}"
+              f"{'checks of one':>15}{'times':>8}")
         for name in asked.networks.split(","):
             taken = _measured(name, files, folder / name, asked.rounds)
-            predicted, explained, whole = np.median(taken, axis=0)
+            predicted, explained, whole, checks = np.median(taken, axis=0)
             times = np.median(taken / taken[:, :1], axis=0)
-            print(f"{name:<28}{predicted:>12.2f}{explained:>13.2f}{times[1]:>8.2f}{whole:>14.2f}{times[2]:>8.2f}",
-                  flush=True)
+            print(f"{name:<28}{predicted:>12.2f}{explained:>13.2f}{times[1]:>8.2f}{whole:>14.2f}{times[2]:>8.2f}"
+                  f"{checks:>15.0f}{times[3]:>8.0f}", flush=True)
 
 
 def _measured(name: str, files: list[Path], folder: Path, rounds: int) -> np.ndarray:
@@ -63,11 +64,17 @@ def _measured(name: str, files: list[Path], folder: Path, rounds: int) -> np.nda
             some = [predictor.prepare(file)[0] for file in files[first:first + BATCH]]
             images.explainer(np.stack(some))
 
+    first = np.stack([predictor.prepare(files[0])[0]])
+    found = images.explainer(first)[0]
+
     works: list[Callable[[], object]] = [lambda: list(predictor.predict(files)), shown_nowhere,
-                                         lambda: list(images.entries(wanted))]
+                                         lambda: list(images.entries(wanted)),
+                                         lambda: checked(images.explainer, first[0], found)]
+    shares = [len(files)] * 3 + [1]
     for work in works:
         work()
-    return np.array([[_milliseconds(work) / len(files) for work in works] for _ in range(rounds)])
+    return np.array([[_milliseconds(work) / share for work, share in zip(works, shares, strict=True)]
+                     for _ in range(rounds)])
 
 
 def _bundle(name: str, files: list[Path], folder: Path) -> Path:

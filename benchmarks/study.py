@@ -1,26 +1,29 @@
 """What `excite study` promises, measured: how often its intervals and tests err, and what it costs beside trainings.
 
     python benchmarks/study.py chance [--studies 1000]   # simulated studies with no difference, and with one
-    python benchmarks/study.py overhead                  # a small study of simulated pictures, one process
+    python benchmarks/study.py overhead [--epochs 20]    # a small study of simulated pictures, one process
 
 A simulated training answers each test image rightly or wrongly: images are more or less hard for all networks, a little
 differently so for each arm; a training has luck of its own, and errs on images of its own.
 """
 
 import argparse
-import json
-import subprocess
+import resource
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import norm
 
-from excite.metrics.arms import Drawn, compare_arms
+from excite.config import load_config
+from excite.data.phantom.planes import simulate_planes
+from excite.metrics.arms import Drawn, from_first
 from excite.metrics.intervals import wilson
+from excite.progress import Progress
 
 RIGHT, HARD, OWN, NOISE, DRAWS = 0.75, 1.0, 0.2, 0.5, 200
 
@@ -36,17 +39,23 @@ class Setting(NamedTuple):
 
 
 SETTINGS = (
-    Setting("4 arms, steady trainings", 200, (0.05,) * 4),
-    Setting("4 arms, trainings with luck", 200, (0.3,) * 4),
+    Setting("2 arms", 200, (0.15,) * 2, seeds=2),
+    Setting("2 arms", 200, (0.15,) * 2),
+    Setting("4 arms", 200, (0.12,) * 4, seeds=2),
     Setting("4 arms", 60, (0.1,) * 4),
     Setting("4 arms", 1000, (0.15,) * 4),
-    Setting("2 arms", 200, (0.15,) * 2),
-    Setting("4 arms, one eight times as restless", 200, (0.05, 0.05, 0.05, 0.4)),
-    Setting("2 arms, one eight times as restless", 200, (0.05, 0.4)),
-    Setting("2 arms, one eight times as restless", 200, (0.05, 0.4), seeds=5),
+    Setting("4 arms, trainings with luck", 200, (0.3,) * 4),
     Setting("4 arms", 200, (0.15,) * 4, seeds=5),
-    Setting("4 arms, 10 points better", 500, (0.1,) * 4, better=0.10),
+    Setting("10 arms", 250, (0.12,) * 10, seeds=2),
+    Setting("4 arms, one twice as restless", 200, (0.12, 0.12, 0.12, 0.24)),
+    Setting("4 arms, one four times as restless", 200, (0.12, 0.12, 0.12, 0.48)),
+    Setting("10 arms, one four times as restless", 250, (0.12,) * 9 + (0.48,), seeds=2),
+    Setting("2 arms, one four times as restless", 200, (0.12, 0.48)),
+    Setting("2 arms, one four times as restless", 200, (0.12, 0.48), seeds=5),
     Setting("2 arms, 10 points better", 500, (0.1,) * 2, better=0.10),
+    Setting("4 arms, 10 points better", 500, (0.1,) * 4, better=0.10),
+    Setting("10 arms, 10 points better", 500, (0.1,) * 10, seeds=2, better=0.10),
+    Setting("4 arms, 5 points better", 500, (0.05,) * 4, better=0.05),
 )
 
 
@@ -61,8 +70,8 @@ def drawn(rng: np.random.Generator, setting: Setting) -> Drawn:
               + OWN * rng.normal(size=(len(luck), 1, setting.units)) + luck[:, None, None] * rng.normal(
                   size=size[:2])[..., None] + NOISE * rng.normal(size=size))
     right = (logits > 0).astype(float)
-    weights = rng.multinomial(setting.units, np.full(setting.units, 1 / setting.units), size=DRAWS) / setting.units
-    return Drawn(values=right.mean(axis=2), draws=np.einsum("asn,rn->asr", right, weights), units=setting.units)
+    values, weights = right.mean(axis=2), rng.normal(size=(setting.units, DRAWS)) / setting.units  # a bootstrap's limit
+    return Drawn(values=values, draws=values[..., None] + (right - values[..., None]) @ weights, units=setting.units)
 
 
 def chance(studies: int) -> None:
@@ -73,7 +82,7 @@ def chance(studies: int) -> None:
         rng = np.random.default_rng(0)
         held, false, true = [], 0, 0
         for _ in range(studies):
-            found = compare_arms(drawn(rng, setting), seed=0).differences[1:]
+            found = from_first(drawn(rng, setting))[1:]
             truths = [0.0] * (len(found) - 1) + [setting.better]
             held += [one.low <= truth <= one.high for one, truth in zip(found, truths, strict=True)]
             shown = [one.shown for one in found]
@@ -85,30 +94,58 @@ def chance(studies: int) -> None:
               f"{f'{100 * true / studies:.0f} %' if setting.better else ''} |", flush=True)
 
 
-def overhead() -> None:
-    """Print a study's wall time beside the time of its trainings, as its worker measured them."""
+class Stages(Progress):
+    """Progress that notes the processor time of this process at each line that is said."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+        self.marks = [("imports, checking the arms", time.process_time())]
+
+    def say(self, text: str) -> None:
+        """Print one line and note the time."""
+        super().say(text)
+        self.marks.append((text[:40], time.process_time()))
+
+
+def overhead(epochs: int) -> None:
+    """Print a study's time beside that inside its trainings, as its workers measured them; wall and processor."""
     with tempfile.TemporaryDirectory() as folder:
-        table, out = Path(folder) / "planes", Path(folder) / "study"
-        excite = [sys.executable, "-m", "excite"]
-        subprocess.run([*excite, "simulate", "planes", "--out", str(table), "--patients", "150"], check=True)
-        began = time.perf_counter()
-        subprocess.run([*excite, "study", str(table / "planes.csv"), "--out", str(out), "--attention", "none,se,eca",
-                        "--seeds", "2", "--epochs", "10", "--model", "resnet18", "--weights", "none", "--size", "96",
-                        "--set", "study.workers=1", "--set", "loop.threads=1"], check=True)
-        whole = time.perf_counter() - began
-        spent = json.loads((out / "study.json").read_text(encoding="utf-8"))["trained_seconds"]
-        print(f"study {whole:.0f} s, its trainings {spent:.0f} s: {100 * (whole / spent - 1):.1f} % on top")
+        table, out = simulate_planes(Path(folder) / "planes", patients=150, seed=0), Path(folder) / "study"
+        stages, began, busy = Stages(), time.perf_counter(), _processor()
+        from excite.jobs.study.sections import StudyConfig
+        from excite.jobs.study.study import study
+
+        config = load_config(StudyConfig, values={
+            "data.table": table, "study.attention": ["none", "se"], "study.seeds": [0, 1], "study.workers": 1,
+            "model.name": "resnet18", "model.weights": "none", "preprocess.size": 96, "loop.epochs": epochs,
+            "loop.threads": 1, "cache.folder": Path(folder) / "cache"})
+        data = study(config, out=out, progress=stages).data
+        stages.say("writing the page")
+        wall, spent = time.perf_counter() - began, _processor() - busy
+    for name, whole, inside in (("wall", wall, data["trained_seconds"]),
+                                ("processor", spent, data["trained_processor_seconds"])):
+        print(f"{name}: study {whole:.0f} s, inside its trainings {inside:.0f} s: {100 * (whole / inside - 1):.1f} % "
+              "on top")
+    for (name, before), (_, after) in pairwise(stages.marks):
+        print(f"  of that in the study's own process, after {name!r}: {after - before:.1f} s")
+
+
+def _processor() -> float:
+    """Return the processor time of this process and its ended children."""
+    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in (own, children))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("chance", "overhead"))
     parser.add_argument("--studies", type=int, default=1000)
+    parser.add_argument("--epochs", type=int, default=20)
     asked = parser.parse_args()
     if asked.what == "chance":
         chance(asked.studies)
     else:
-        overhead()
+        overhead(asked.epochs)
 
 
 if __name__ == "__main__":

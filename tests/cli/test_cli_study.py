@@ -80,6 +80,8 @@ def test_a_rehearsal_names_the_arms_and_their_time_and_trains_nothing(excite: Ex
     code, told, _ = excite("study", table, *SMALL, "--attention", "none,se", "--seeds", "2", "--dry-run", "--json",
                            "--out", tmp_path / "out")
     plan = json.loads(told)
-    assert code == 0 and list(plan) == ["study", "split", "none", "se", "time"] and not (tmp_path / "out").exists()
+    assert code == 0 and list(plan) == ["study", "split", "seen", "none", "se", "time"]
+    assert not (tmp_path / "out").exists()
     assert plan["study"] == "2 arms x 2 seeds; decides: balanced accuracy"
-    assert "s an epoch" in plan["se"] and "resnet20 with se" in plan["se"] and plan["time"].startswith("about ")
+    assert "s an epoch" in plan["se"] and "resnet20 with se" in plan["se"] and plan["time"].startswith("at least ")
+    assert " test units (patient): " in plan["seen"]

@@ -27,6 +27,7 @@ from stand_ins import Told
 SETTINGS = {"model": {"name": "resnet20", "weights": "none"}, "preprocess": {"size": 32},
             "loop": {"epochs": 1, "batch_size": 8, "precision": "float32", "threads": 1},
             "predict": {"parity_images": 2}}
+LEFT = ("study.json", "study.csv", "study.md", "study.html", "times.json")
 COMPARED = ("predictions-test.csv", "bundle/model.onnx")
 pytestmark = pytest.mark.slow
 
@@ -95,7 +96,7 @@ def test_the_numbers_are_those_of_the_runs(made: Made) -> None:
     rows = list(csv.DictReader((made.out / "study.csv").open(encoding="utf-8")))
     assert [(row["arm"], row["seed"]) for row in rows] == [("none", "0"), ("none", "1"), ("se", "0"), ("se", "1")]
     text = (made.out / "study.md").read_text(encoding="utf-8")
-    assert text.startswith(data["advice"][0]) and "| none |" in text and "SIMULATED" in text
+    assert data["advice"][0] in text and "| none |" in text and "SIMULATED" in text
 
 
 def test_all_runs_saw_the_same_images_and_budget(made: Made) -> None:
@@ -108,10 +109,12 @@ def test_all_runs_saw_the_same_images_and_budget(made: Made) -> None:
 
 def test_a_finished_study_trains_nothing_again_and_a_seed_may_be_added(made: Made, tmp_path: Path) -> None:
     runs = sorted(made.out.glob("runs/*/seed-*/report.html"))
+    left = [(made.out / name).read_bytes() for name in LEFT]
     before = [file.stat().st_mtime_ns for file in runs]
     told = Told()
     again = study(made.config(), out=made.out, progress=told)
     assert [file.stat().st_mtime_ns for file in runs] == before and len(runs) == 4
+    assert [(made.out / name).read_bytes() for name in LEFT] == left
     assert any("4 of 4 runs are there" in text for text in told.texts)
     assert [arm.value for arm in again.results.arms] == [arm.value for arm in made.study.results.arms]
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import norm, ttest_ind
+from scipy.stats import nct, norm, t, ttest_ind
 
 from excite.errors import UsageError
-from excite.metrics.arms import Comparison, Drawn, compare_arms, drawn, pair
+from excite.metrics.arms import Comparison, Drawn, compare_arms, drawn, from_first, pair
 
 
 def simulated(rng: np.random.Generator, *, arms: int = 3, seeds: int = 3, units: int = 150, better: float = 0.0,
@@ -125,6 +125,51 @@ def test_a_planted_difference_is_found_and_ranked_first() -> None:
     assert all(each.ranks[-1][0] == 1 for each in found)
     nothing = repeated(40)
     assert 0.2 < np.mean([each.best[-1] for each in nothing]) < 0.5  # about one of three
+
+
+def half_of(found: Drawn) -> float:
+    one = pair(found, 0, 1)
+    assert one.high is not None
+    return one.high - one.value
+
+
+def test_the_variance_over_few_units_is_not_the_bootstraps_which_is_too_small() -> None:
+    draws = np.random.default_rng(0).normal(size=(2, 1, 300))
+    found = Drawn(values=np.zeros((2, 1)), draws=draws, units=5)
+    assert half_of(found) == pytest.approx(t.ppf(0.975, 4) * np.sqrt((draws[1, 0] - draws[0, 0]).var() * 5 / 4))
+
+
+def test_trainings_that_come_out_alike_have_the_chance_of_the_units_at_least() -> None:
+    draws = np.random.default_rng(1).normal(size=(2, 3, 300))  # apart in the resamples, and by luck alike as they are
+    found = Drawn(values=np.array([[0.0] * 3, [1.0] * 3]), draws=draws, units=100)
+    whole = (draws[1] - draws[0]).mean(axis=0).var() * 100 / 99
+    assert half_of(found) >= t.ppf(0.975, 99) * np.sqrt(whole) * 0.999
+
+
+def test_degrees_of_freedom_count_the_units_beside_the_seeds() -> None:
+    shared = np.random.default_rng(2).normal(size=(2, 1, 400))
+    values = np.array([[0.0, 0.1, 0.2], [1.0, 1.1, 1.2]])
+    found = Drawn(values=values, draws=np.repeat(shared, 3, axis=1), units=4)
+    common, training = (shared[1, 0] - shared[0, 0]).var() * 4 / 3, 2 * 0.01 / 3
+    freedom = (common + training) ** 2 / (common**2 / 3 + training**2 / 4)  # Satterthwaite
+    assert half_of(found) == pytest.approx(t.ppf(0.975, freedom) * np.sqrt(common + training))
+
+
+def test_what_is_missed_counts_all_tests() -> None:
+    draws = np.random.default_rng(3).normal(size=(4, 1, 300))
+    one = from_first(Drawn(values=np.zeros((4, 1)), draws=draws, units=30))[1]
+    assert one is not None and one.missed is not None and one.high is not None
+    error = one.high / t.ppf(0.975, 29)
+    assert nct.sf(t.ppf(1 - 0.05 / 2 / 3, 29), 29, one.missed / error) == pytest.approx(0.8, abs=1e-4)
+
+
+def test_the_ranking_does_not_count_the_units_of_a_training_twice() -> None:
+    draws = np.random.default_rng(4).normal(size=(2, 2, 4000))
+    deviation = np.sqrt(draws.var() / 2)  # seeds as far apart as the units make them: nothing is left for their luck
+    values = np.array([[-deviation, deviation], [-deviation, deviation]]) + [[0.0], [1.0]]
+    means = draws.mean(axis=1)
+    theirs = (1 + (means[1] - means[1].mean()) > means[0] - means[0].mean()).mean()
+    assert compare_arms(Drawn(values=values, draws=draws, units=1000)).best[1] == pytest.approx(theirs, abs=0.02)
 
 
 def test_less_is_better_turns_the_ranking_and_not_the_difference() -> None:

@@ -1,4 +1,4 @@
-"""The page of a study: advice first, everything escaped, nothing loaded, every arm in table and drawings."""
+"""The page of a study: warnings and advice first, everything escaped, nothing loaded, every arm in it and drawn."""
 
 import re
 from typing import Any
@@ -26,10 +26,10 @@ def data(**more: Any) -> StudyData:
     return StudyData(**given | more)
 
 
-def test_advice_comes_first_and_what_comes_from_outside_is_escaped() -> None:
+def test_warnings_and_advice_come_first_and_what_comes_from_outside_is_escaped() -> None:
     page = render(data())
-    assert page.index("se is better.") < page.index("<b>Take se.</b>") < page.index("Beware &amp; think.")
-    assert page.index("Beware") < page.index("3 arms x 2 seeds")
+    assert page.index("Beware &amp; think.") < page.index("se is better.") < page.index("<b>Take se.</b>")
+    assert page.index("Take se.") < page.index("3 arms x 2 seeds")
     assert "Study of 3 arms on &lt;table&gt;" in page and "se<b>" not in page and "se&lt;b&gt;" in page
     assert not re.search(r"(src|href)=\"(https?:)?//", page) and "<script" not in page
 

@@ -55,6 +55,7 @@ def study(
     from excite.cli.talk import emit, say
     from excite.cli.train import _size
     from excite.config import load_config
+    from excite.jobs.study.advice import told
     from excite.jobs.study.sections import StudyConfig
     from excite.jobs.study.study import study as run_study
     from excite.progress import spoken
@@ -82,7 +83,7 @@ def study(
     if json:
         emit(found.data)
     else:
-        for line in (*found.data["advice"], *(f"BEWARE: {text}" for text in found.data["cautions"])):
+        for line in told(found.results, "BEWARE: "):
             typer.echo(line)
     say(f"next: open {found.data['report']}, or paste {found.planned.out / 'study.md'}")
 

@@ -1,4 +1,4 @@
-"""The page of a study: the advice first, then the picture, one table, the ranking, and what was counted."""
+"""The page of a study: warnings and advice first, then the picture, one table, the ranking, and what was counted."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class StudyData:
     Args:
         lead: What was compared, in a sentence or two.
         advice: The sentence that matters first.
-        cautions: What has to be read before any number.
+        cautions: What has to be read first of all.
         metric: In words.
         unit: That differences are said in.
         better: 1 where more is better, -1 where less is.

@@ -2,35 +2,50 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from excite.jobs.prediction_columns import cell
 from excite.jobs.run_folder import written
-from excite.jobs.study.advice import advice, amount, cautions, choice, number, p_text, span
+from excite.jobs.study.advice import advice, amount, cannot_answer, cautions, choice, number, p_text, span, told
 from excite.jobs.study.plan import Planned
 from excite.jobs.study.results import ArmResult, Results
+from excite.jobs.study.runs import Job
+from excite.jobs.study.times import BUSY, spread
 from excite.metrics.direction import unit_of, words
 from excite.report.study_page import ArmTold, StudyData, write_study_page
 
 TESTED = 7  # columns of the table before single trainings and the numbers that are not tested
 JSON, TABLE, TEXT, PAGE = "study.json", "study.csv", "study.md", "study.html"
+CALL = ("created", "trained_seconds", "trained_processor_seconds")  # of the call that last changed anything
+TERMS = (
+    "An arm is one way of training, on every seed. A unit is what was kept together in the split, such as a patient; "
+    "units count, not images.",
+    "Best in: how often the arm would come out best if units and trainings were drawn anew. Front: the arms that no "
+    "other beats in both the metric and the milliseconds.")
 
 
-def write_results(planned: Planned, found: Results, *, trained_seconds: float) -> dict[str, Any]:
+def write_results(planned: Planned, found: Results, *, jobs: Sequence[Job]) -> dict[str, Any]:
     """Write all files into the study's folder and return what study.json holds.
 
     Args:
-        trained_seconds: That the runs of this call took together.
+        jobs: What was trained in this call, for the time it took.
     """
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    data = to_json(planned, found) | {"created": created, "trained_seconds": round(trained_seconds, 3)}
+    data: dict[str, Any] = json.loads(json.dumps(to_json(planned, found)))
+    before = {} if jobs else _before(planned.out / JSON)
+    if before | data != before:
+        before = {"created": datetime.now(UTC).isoformat(timespec="seconds"),
+                  "trained_seconds": round(sum(job.seconds for job in jobs), 3),
+                  "trained_processor_seconds": round(sum(job.processor_seconds for job in jobs), 3)}
+    data = data | {name: before[name] for name in CALL}
     _write(planned.out / JSON, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     _write(planned.out / TABLE, csv_text(data))
     _write(planned.out / TEXT, markdown(found))
-    write_study_page(planned.out / PAGE, _page(planned, found, created))
+    write_study_page(planned.out / PAGE, _page(planned, found, data["created"]))
     return data
 
 
@@ -51,21 +66,26 @@ def csv_text(data: dict[str, Any]) -> str:
     """Return one row a training: arm, seed, metric, and the arm's own numbers."""
     stream = StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["arm", "seed", data["metric"], "milliseconds", "parameters", "macs", "run"])
+    writer.writerow(["arm", "seed", cell(data["metric"]), "milliseconds", "parameters", "macs", "run"])
     for arm in data["arms"]:
         for seed, value, run in zip(data["seeds"], arm["seeds"], arm["runs"], strict=True):
-            writer.writerow([arm["name"], seed, f"{value:.9g}", f"{arm['milliseconds']:.4g}", arm["parameters"],
-                             arm["macs"], run])
+            writer.writerow([cell(arm["name"]), seed, f"{value:.9g}", f"{arm['milliseconds']:.4g}", arm["parameters"],
+                             arm["macs"], cell(run, path=True)])
     return stream.getvalue()
 
 
 def markdown(found: Results) -> str:
     """Return the advice, one table ready to paste, and what it counts."""
     heads, cells = table(found)
-    lines = [*advice(found), "", *(f"Beware: {text}" for text in cautions(found)), ""]
-    lines += [f"| Arm | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
-    lines += [f"| {arm.name} | {' | '.join(row)} |" for arm, row in zip(found.arms, cells, strict=True)]
+    lines = [*told(found, "Beware: "), ""]
+    lines += [f"| Arm | {' | '.join(map(_pasted, heads))} |", f"|---|{'---:|' * len(heads)}"]
+    lines += [f"| {_pasted(arm.name)} | {' | '.join(row)} |" for arm, row in zip(found.arms, cells, strict=True)]
     return "\n".join([*lines, "", *counted(found)]) + "\n"
+
+
+def _pasted(text: str) -> str:
+    """Return a name as a cell of a table of markdown can have it."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def table(found: Results) -> tuple[list[str], list[list[str]]]:
@@ -88,10 +108,38 @@ def counted(found: Results) -> list[str]:
         f"Values are means over {seeds} {'seeds' if seeds > 1 else 'seed'} on the same {found.images} test images of "
         f"{found.units} units ({found.unit_kind}).",
         f"95 % intervals and p count the test units {chance}; p is corrected for all arms (Holm).",
+        *_alike(found),
         "The metric was named before anything was trained; the other numbers of the table are not tested.",
-        f"ms: the median of one image, all arms in turns; {found.machine}.",
+        *TERMS,
+        f"ms: what one image takes in the quickest tenth of {len(found.arms[0].turns)} turns of all arms; "
+        f"{found.machine}. An arm is called faster or slower where its paired turns show it." + _busy(found),
         "Epochs, data, their order and the split are the same in every run; the best epoch of each was chosen on the "
         "validation part. What other hyperparameters or another split would show is not in these intervals."]
+
+
+def _busy(found: Results) -> str:
+    """Return that the machine did other work while the arms were timed."""
+    widest = max(spread(arm.turns) for arm in found.arms)
+    return f" The turns vary by {100 * widest:.0f} %: the machine was busy." if widest > BUSY else ""
+
+
+def _alike(found: Results) -> list[str]:
+    """Return what is taken for granted of the trainings' chance."""
+    if found.comparison.seed_deviation is None:
+        return []
+    apart = [found.arms[place].name for place in found.comparison.restless]
+    return ["The trainings' chance is taken to be the same in all arms, because few seeds of one arm say little of it"
+            + (f"; but for {', '.join(apart)}, whose seeds differ more: its own is counted." if apart else
+               f". Nothing in these {len(found.seeds)} seeds an arm speaks against it.")]
+
+
+def _before(file: Path) -> dict[str, Any]:
+    """Return what an earlier call left; nothing where it cannot be read."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) and set(CALL) <= set(found) else {}
+    except (OSError, ValueError):
+        return {}
 
 
 def _cells(found: Results, arm: ArmResult, beside: list[str]) -> list[str]:
@@ -128,12 +176,16 @@ def _page(planned: Planned, found: Results, created: str) -> StudyData:
             milliseconds=arm.milliseconds, difference=one.value * times if one else None,
             difference_low=one.low * times if one and one.low is not None else None,
             difference_high=one.high * times if one and one.high is not None else None,
-            shown=bool(one and one.shown), best=arm.best, ranks=str(low) if low == high else f"{low} to {high}",
+            shown=bool(one and one.shown and len(found.seeds) > 1), best=arm.best,
+            ranks=str(low) if low == high else f"{low} to {high}",
             row=row, link=f"{run.relative_to(planned.out).as_posix()}/report.html"))
+    warned, advised = cautions(found), advice(found)
+    if cannot_answer(found):
+        warned, advised = [*advised, *warned], []
     config = planned.folder(planned.arms[0], planned.seeds[0]).with_suffix(".yaml")
     return StudyData(
         title=f"Study of {len(found.arms)} arms on {planned.source}", created=created, lead=_lead(planned, found),
-        advice=advice(found), cautions=cautions(found), metric=words(found.metric), unit=unit, better=found.better,
+        advice=advised, cautions=warned, metric=words(found.metric), unit=unit, better=found.better,
         heads=heads, tested=TESTED, arms=arms, counted=counted(found), notes=found.notes,
         facts={"Times": found.machine, "Folder": str(planned.out), "Processes": str(planned.workers)},
         recipe=config.read_text(encoding="utf-8"))

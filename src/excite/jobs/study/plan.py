@@ -1,5 +1,6 @@
 """What a study is before anything is trained: its arms, its runs, and what is settled for all of them."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,13 +15,13 @@ from excite.engine.precision import choose
 from excite.errors import UsageError
 from excite.jobs import run_folder as files
 from excite.jobs.kinds import with_defaults
-from excite.jobs.network import build_model
+from excite.jobs.network import build_model, check_network, weights_file
 from excite.jobs.prepare import Prepared, prepare
 from excite.jobs.run_folder import is_unfinished
 from excite.jobs.sections import TrainConfig
 from excite.jobs.study.arms import Arm, arm_config, arms_of
 from excite.jobs.study.check import possible
-from excite.jobs.study.metric import metric_of
+from excite.jobs.study.metric import deciding
 from excite.jobs.study.sections import StudyConfig
 from excite.machine import usable_cores
 from excite.models.cost import Cost, count
@@ -97,12 +98,13 @@ def plan(config: StudyConfig, out: Path, arms: list[Arm], notes: list[str], *, p
     """
     study = config.study
     prepared = prepare(arm_config(config, arms[0], study.seeds[0], loop={}), progress=progress)
-    metric, workers = metric_of(study.metric, prepared.kind, prepared.classes), workers_of(config, arms)
+    metric, workers = deciding(study.metric, prepared), workers_of(config, arms)
     settled = _settled(config, prepared, workers, out)
     found = Planned(config=config, out=out, arms=arms, seeds=study.seeds, metric=metric,
                     kind=prepared.kind, workers=workers, costs=[], settled=settled["loop"], notes=notes)
     found.costs = [_cost(found.run_config(arm, study.seeds[0]), prepared) for arm in arms]
     _refuse_other(found, settled["data"])
+    _same_weights(found)
     found.notes += [f"every run: {settled['loop']['threads']} thread, {settled['loop']['precision']} "
                     f"({settled['why']})"]
     found.notes += [f"{topic}: {text}" for topic, text in prepared.reasons.items() if topic not in ("network", "table")]
@@ -141,11 +143,37 @@ def _settled(config: StudyConfig, prepared: Prepared, workers: int, out: Path) -
     if precision == "auto":
         chosen = choose(prepared.model, prepared.task, next(iter(prepared.loader("train", train=True).batches(0))))
         precision, why = chosen.name, f"for every arm alike; of the first, {chosen.reason}"
-    settled = {"loop": {"threads": threads, "precision": precision}, "why": why, "data": data}
-    aside = out / f".{SETTLED}.tmp"
+    settled = {"loop": {"threads": threads, "precision": precision}, "why": why, "data": data, "weights": {}}
+    _write(file, settled)
+    return {**settled, "data": {"before": data, "now": data}}
+
+
+def _write(file: Path, settled: Mapping[str, Any]) -> None:
+    aside = file.with_name(f".{file.name}.tmp")
     aside.write_text(json.dumps(settled, indent=1) + "\n", encoding="utf-8")
     aside.replace(file)
-    return {**settled, "data": {"before": data, "now": data}}
+
+
+def _same_weights(planned: Planned) -> None:
+    """Keep the sha256 of each arm's start weights beside what is settled, and raise where it was another.
+
+    A study that began before these were kept has none, and goes on.
+    """
+    file = planned.out / SETTLED
+    settled = json.loads(file.read_text(encoding="utf-8"))
+    if "weights" not in settled:
+        return
+    known = dict(settled["weights"])
+    for arm in planned.arms:
+        config = planned.run_config(arm, planned.seeds[0])
+        source = weights_file(config, check_network(config))
+        now = hashlib.sha256(source.read_bytes()).hexdigest() if source else "none"
+        if (before := known.setdefault(arm.name, now)) != now:
+            raise UsageError(f"{arm.name} began with other start weights: sha256 {before} -> {now}",
+                             where=source or planned.out,
+                             fix="put the first weights back, or start a new study with --out ANOTHER_FOLDER")
+    if known != settled["weights"]:
+        _write(file, {**settled, "weights": known})
 
 
 def contents(prepared: Prepared) -> dict[str, str]:

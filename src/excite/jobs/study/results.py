@@ -1,7 +1,6 @@
 """From the runs of a study to its numbers: read, checked to be on the same test images, compared, timed."""
 
 import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +17,10 @@ from excite.jobs.compare.same import order_of
 from excite.jobs.compare.tested import Tested
 from excite.jobs.evaluation_data import read_json
 from excite.jobs.run_folder import read_events
+from excite.jobs.study.defined import on_common_images
 from excite.jobs.study.metric import check_metric
 from excite.jobs.study.plan import Planned
+from excite.jobs.study.times import BLANK, TIMES, kept_times, told
 from excite.metrics.arms import Comparison, Drawn, Estimate, compare_arms, drawn, pair
 from excite.metrics.direction import direction, unit_of
 from excite.metrics.measured import UNPROVEN
@@ -28,8 +29,6 @@ from excite.progress import Progress
 
 BESIDE = {"classification": ("accuracy", "auroc_macro", "f1_macro", "ece"),
           "segmentation": ("iou", "sensitivity", "specificity"), "heads": ("dice", "found")}
-BLANK = np.zeros((64, 64), np.uint8)
-SECONDS, ROUNDS = 20.0, 51  # of timing all arms in turns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,7 @@ class ArmResult:
         ranks: 95 % range.
         seeds: The metric of each training.
         beside: Means of other numbers.
-        milliseconds: Of one image through the bundle, one thread.
+        turns: Milliseconds of one image through the bundle, one thread, turn by turn with the other arms.
         train_seconds: Mean of a training's epochs.
     """
 
@@ -55,8 +54,13 @@ class ArmResult:
     seeds: list[float]
     beside: dict[str, float]
     cost: Cost
-    milliseconds: float
+    turns: Sequence[float]
     train_seconds: float
+
+    @property
+    def milliseconds(self) -> float:
+        """Return the milliseconds that stand for the turns."""
+        return told(self.turns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +71,7 @@ class Results:
         better: 1 where more of the metric is better, -1 where less is.
         simulated: The data are.
         unproven: Trainings that are not shown to be better than one answer for every image, by arm.
+        missed: What has to be known of images that lack the metric.
         failed: Runs that failed, (arm, seed, error).
         notes: What was decided, and what the runs have to say.
     """
@@ -83,6 +88,7 @@ class Results:
     machine: str
     simulated: bool = False
     unproven: dict[str, int] = field(default_factory=dict)
+    missed: list[str] = field(default_factory=list)
     failed: list[tuple[str, int, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -108,49 +114,32 @@ def results_of(planned: Planned, failed: dict[tuple[str, int], str], *, progress
                          where=planned.out, why=f"{first[0][0]}, seed {first[0][1]}: {first[1]}",
                          fix="mend the cause; the same command trains what is missing")
     runs = [[_tested(planned.folder(arm, seed), progress) for seed in planned.seeds] for arm in arms]
-    baseline, sides = runs[0][0], []
-    for of_arm in runs:
-        orders = [order_of(baseline, one, own=True)[1] for one in of_arm]
-        sides.append([one.side(order, baseline.info.classes).measure() for one, order in
-                      zip(of_arm, orders, strict=True)])
+    baseline = runs[0][0]
+    orders = [[order_of(baseline, one, own=True)[1] for one in of_arm] for of_arm in runs]
+    compared, missed = on_common_images(runs, [arm.name for arm in arms], planned.metric)
+    sides = [[one.side(order, baseline.info.classes).measure() for one, order in zip(of_arm, of_orders, strict=True)]
+             for of_arm, of_orders in zip(compared, orders, strict=True)]
     check_metric(planned.metric, list(sides[0][0](np.ones((1, len(baseline.files))))))
     better = direction(planned.metric)
     progress.say("comparing: resampling the test units of every run")
     found = drawn(sides, baseline.units, (planned.metric,))[planned.metric]
     comparison = compare_arms(found, better=better, share=unit_of(planned.metric)[1] == "points")
-    folders = [planned.folder(arm, planned.seeds[0]) / files.BUNDLE for arm in arms]
-    progress.say("timing every arm's bundle in turns, one thread")
-    times = milliseconds(folders)
+    times = kept_times(planned.out / TIMES, {arm.name: planned.folder(arm, planned.seeds[0]) / files.BUNDLE
+                                             for arm in arms}, progress=progress)
     costs = {arm.name: cost for arm, cost in zip(planned.arms, planned.costs, strict=True)}
-    told = [ArmResult(
+    each = [ArmResult(
         name=arm.name, value=comparison.arms[place], difference=comparison.differences[place],
         best=comparison.best[place], ranks=comparison.ranks[place], seeds=comparison.seeds[place],
-        beside=_beside(planned, arm_sides, len(baseline.files)), cost=costs[arm.name], milliseconds=times[place],
+        beside=_beside(planned, arm_sides, len(baseline.files)), cost=costs[arm.name], turns=times[arm.name],
         train_seconds=statistics.fmean(_seconds(planned.folder(arm, seed)) for seed in planned.seeds))
         for place, (arm, arm_sides) in enumerate(zip(arms, sides, strict=True))]
-    return Results(metric=planned.metric, better=better, arms=told, drawn=found, comparison=comparison,
+    return Results(metric=planned.metric, better=better, arms=each, drawn=found, comparison=comparison,
                    seeds=planned.seeds, images=len(baseline.files), units=found.units, unit_kind=baseline.unit_kind,
                    machine=_machine(planned, runs[0][0]), notes=_notes(planned, runs),
                    simulated=baseline.info.provenance.get("data", {}).get("simulated") is True,
                    unproven={arm.name: count for arm, of_arm in zip(arms, runs, strict=True)
                              if (count := sum(map(_unproven, of_arm)))},
-                   failed=[(arm, seed, error) for (arm, seed), error in failed.items()])
-
-
-def milliseconds(bundles: Sequence[Path]) -> list[float]:
-    """Return the median time of one image through each bundle on one thread, taken in turns: all meet the same load."""
-    predictors = [Predictor(bundle, threads=1) for bundle in bundles]
-    images = [one.prepare(BLANK)[0][None] for one in predictors]
-    taken: list[list[float]] = [[] for _ in bundles]
-    began = time.perf_counter()
-    for turn in range(ROUNDS + 1):
-        for predictor, image, times in zip(predictors, images, taken, strict=True):
-            start = time.perf_counter()
-            predictor.views(image)
-            times.append((time.perf_counter() - start) * 1e3)
-        if turn and time.perf_counter() - began > SECONDS:
-            break
-    return [statistics.median(times[1:]) for times in taken]
+                   missed=missed, failed=[(arm, seed, error) for (arm, seed), error in failed.items()])
 
 
 def _tested(run: Path, progress: Progress) -> Tested:

@@ -34,6 +34,7 @@ class Job:
         done: Share that is done.
         error: Why it failed.
         seconds: That it took, once it is trained.
+        processor_seconds: That its process worked for it, all threads.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Job:
     done: float = 0.0
     error: str | None = None
     seconds: float = 0.0
+    processor_seconds: float = 0.0
 
 
 class Pool:
@@ -96,6 +98,7 @@ class Pool:
             job.done = max(job.done, _share(event))
         elif job is not None and event["end"] != "ready":
             job.seconds = float(event.get("seconds", 0.0))
+            job.processor_seconds = float(event.get("processor_seconds", 0.0))
             job.done, job.error = 1.0, event.get("error") or ("stopped from outside" if event["end"] == "stopped"
                                                               else None)
             process.start(waiting.popleft() if waiting else None)

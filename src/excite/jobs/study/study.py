@@ -55,7 +55,7 @@ def study(config: StudyConfig, *, out: str | Path | None = None, progress: Progr
         planned, jobs = _train(config, folder, arms, notes, progress)
         failed = {key: job.error for key, job in jobs if job.error}
         results = results_of(planned, failed, progress=progress)
-        data = write_results(planned, results, trained_seconds=sum(job.seconds for _, job in jobs))
+        data = write_results(planned, results, jobs=[job for _, job in jobs])
         return Study(planned=planned, results=results, data=data)
 
 

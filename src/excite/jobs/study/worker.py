@@ -1,8 +1,8 @@
 """A process of a study: trains one run after another, as lines of JSON on stdin ask for; answers on stdout.
 
 In: {"config": FILE, "out": FOLDER}. Out: {"step": WHAT, "done": N, "total": N} now and then, at the end of a run
-{"end": "done", "seconds": S} or {"end": "stopped"} or {"end": "failed", "error": TEXT}. When stdin ends, so does the
-process; a training that is under way saves its state first.
+{"end": "done", "seconds": S, "processor_seconds": S} or {"end": "stopped"} or {"end": "failed", "error": TEXT}. When
+stdin ends, so does the process; a training that is under way saves its state first.
 """
 
 import json
@@ -77,7 +77,7 @@ def _run(config: Path, out: Path, progress: Progress) -> dict[str, Any]:
     from excite.jobs.sections import TrainConfig
     from excite.jobs.train import train
 
-    began = time.perf_counter()
+    began, busy = time.perf_counter(), time.process_time()
     try:
         train(load_config(TrainConfig, config), out=out, images=False, progress=progress)
     except Interrupted:
@@ -87,7 +87,8 @@ def _run(config: Path, out: Path, progress: Progress) -> dict[str, Any]:
     except Exception as fault:  # one arm's fault must not end the others
         traceback.print_exc()
         return {"end": "failed", "error": f"{type(fault).__name__}: {fault}"}
-    return {"end": "done", "seconds": round(time.perf_counter() - began, 3)}
+    return {"end": "done", "seconds": round(time.perf_counter() - began, 3),
+            "processor_seconds": round(time.process_time() - busy, 3)}
 
 
 if __name__ == "__main__":
