@@ -15,7 +15,6 @@ from excite.config import load_config
 from excite.data.check import check
 from excite.data.phantom.planes import simulate_planes
 from excite.data.sections import DataSection
-from excite.jobs.explain.explain import explain
 from excite.jobs.sections import TrainConfig
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "workflow")
@@ -82,7 +81,7 @@ print(excite.compare(runs["resnet20"].folder, runs["se_resnet20"].folder, resamp
 # %%
 run = runs["se_resnet20"]
 images = [folder / "data" / run.manifest.rows[row].image for row in run.split.test[:3]]
-explained = explain(run.folder, images, out=folder / "explained", checks=1, threads=1)
+explained = excite.explain_files(run.folder, images, out=folder / "explained", checks=1, threads=1)
 print(f"{explained.n} pictures in {explained.folder}, {explained.checked} checked, {explained.doubted} not to be read")
 
 # %% [markdown]
