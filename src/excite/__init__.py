@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from excite.deploy.runtime import Predictor, load
     from excite.jobs.compare.compare import compare
     from excite.jobs.evaluate import evaluate
+    from excite.jobs.explain.explain import explain_files
     from excite.jobs.train import Run, train
     from excite.models.classifier import create_model, list_models
     from excite.models.cost import Cost, count
@@ -35,6 +36,7 @@ _WHERE = {
     "count": "models.cost",
     "create_model": "models.classifier",
     "evaluate": "jobs.evaluate",
+    "explain_files": "jobs.explain.explain",
     "for_prediction": "models.prediction",
     "inflate": "weights.inflate",
     "insert_attention": "models.insertion",
@@ -48,8 +50,9 @@ _WHERE = {
     "train": "jobs.train",
 }
 __all__ = ["AttentionPlan", "Cost", "InsertReport", "LoadReport", "Predictor", "Run", "compare", "count",
-           "create_model", "evaluate", "for_prediction", "inflate", "insert_attention", "inserted_plan", "list_models",
-           "load", "load_inserted", "load_weights", "predict_scene", "save_inserted", "train"]
+           "create_model", "evaluate", "explain_files", "for_prediction", "inflate", "insert_attention",
+           "inserted_plan", "list_models", "load", "load_inserted", "load_weights", "predict_scene", "save_inserted",
+           "train"]
 
 
 def __getattr__(name: str) -> object:

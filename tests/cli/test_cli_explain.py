@@ -47,6 +47,8 @@ def test_options_of_other_work_are_refused(capsys, tmp_path):
     assert (code, "--split must be left out here: for --gates and --fold only" in err) == (2, True)
     code, _, err = run(capsys, bundle, files[0], "--gates")
     assert (code, "--gates and --fold take no files" in err) == (2, True)
+    code, _, err = run(capsys, bundle, "--gates", "--layer", "stages.0", "--class", "bright")
+    assert (code, "--class, --layer must be left out here: for pictures only" in err) == (2, True)
 
 
 def test_gates_are_handed_over(capsys, tmp_path, monkeypatch):
@@ -54,7 +56,9 @@ def test_gates_are_handed_over(capsys, tmp_path, monkeypatch):
     gates = ModuleType("excite.cli.gates")
     gates.explain_gates = lambda source, **options: given.update(source=source, **options)
     monkeypatch.setitem(sys.modules, "excite.cli.gates", gates)
-    code, _, _ = run(capsys, tmp_path, "--fold", "--split", "val", "--threads", 1)
+    code, _, _ = run(capsys, tmp_path, "--fold", "--split", "val", "--threads", 1, "--label-col", "plane")
     assert code == 0
+    columns = given.pop("columns")
+    assert columns.pop("label_col") == "plane" and set(columns.values()) == {None}
     assert given == {"source": tmp_path, "data": None, "split": "val", "fold": True, "out": None, "threads": 1,
-                     "json": False}
+                     "json": False, "fold_loss": None, "fold_difference": 0.01}

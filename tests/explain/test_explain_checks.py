@@ -11,7 +11,7 @@ from excite.explain.bands import BandWindows, hidden_bands, integrated_bands
 from excite.explain.deletion import cell_labels, deletion, usual_cells
 from excite.explain.integrated import integrated_gradients
 from excite.explain.occlusion import occlusion, own_mean
-from excite.explain.randomised import randomisation, randomised, spearman, ssim
+from excite.explain.randomised import cascade, randomisation, randomised, spearman, ssim
 
 
 def left(inputs):
@@ -33,14 +33,14 @@ def test_the_deletion_curve_of_a_known_answer():
     image, picture = torch.ones(1, 4, 8), np.zeros((1, 4, 8))
     picture[..., :4] = 1.0
     found = deletion(left, image, picture, cells=(2, 4), steps=4)
-    assert found.shares.tolist() == [0, 0.25, 0.5, 0.75, 1]
-    assert found.own.tolist() == [1, 0.5, 0, 0, 0]      # four of eight cells are the left half
-    assert found.reverse.tolist() == [1, 1, 1, 0.5, 0]
-    assert found.area(found.own) == pytest.approx(0.25)
+    assert found.shares.tolist() == [0, 0.125, 0.25, 0.375, 0.5]
+    assert found.own.tolist() == [1, 0.75, 0.5, 0.25, 0]  # four of eight cells are the left half
+    assert found.reverse.tolist() == [1, 1, 1, 1, 1]
+    assert found.area(found.own) == pytest.approx(0.5)
     assert found.random.shape == (19, 5)
     assert found.passed
     assert found.words.startswith("the network uses what the picture marks: deleting it first is better than 19 random "
-                                  "orders (area 0.250, random orders 0.")
+                                  "orders (area 0.500, random orders 0.")
 
 
 def test_a_picture_of_the_wrong_place_is_not_to_be_read():
@@ -48,7 +48,7 @@ def test_a_picture_of_the_wrong_place_is_not_to_be_read():
     picture[..., 4:] = 1.0
     found = deletion(left, image, picture, cells=(2, 4), steps=4)
     assert not found.passed
-    assert found.words.startswith("no better than random deletion: do not read this picture (area 0.750")
+    assert found.words.startswith("no better than random deletion: do not read this picture (area 1.000")
     empty = deletion(left, image, np.zeros((1, 4, 8)), cells=(2, 4), steps=4)
     assert (empty.passed, empty.words) == (False, "the picture is empty: nothing can be deleted in its order")
 
@@ -73,20 +73,34 @@ def test_a_picture_of_noise_passes_once_in_twenty():
     assert sum(passed) <= 20  # 10 are expected; more than 20 have a chance of 0.2 %
 
 
+def test_what_is_said_of_an_empty_image_does_not_count():
+    image, picture = torch.ones(1, 4, 8), np.zeros((1, 4, 8))
+    picture[..., :4] = 1.0
+
+    def value(inputs):  # an image that is nearly all gone gets the first answer again
+        return torch.where(inputs.flatten(1).mean(1) < 0.3, 1.0, left(inputs))
+
+    assert deletion(value, image, picture, cells=(2, 4)).passed
+
+
 def test_what_the_image_does_not_show_is_not_deleted():
     image, picture = torch.ones(1, 4, 8), np.arange(32.0).reshape(1, 4, 8)
     inside = np.zeros((4, 8), bool)
     inside[:, :4] = True
-    found = deletion(left, image, picture, cells=(2, 4), inside=inside, steps=4)
-    assert found.shares.tolist() == [0, 0.25, 0.5, 0.75, 1]
-    assert found.own.tolist() == [1, 0.75, 0.5, 0.25, 0]
+    found = deletion(left, image, picture, cells=(2, 4), inside=inside, steps=2)
+    assert found.shares.tolist() == [0, 0.25, 0.5]
+    assert found.own.tolist() == [1, 0.75, 0.5]
 
 
 def test_cells_cover_everything_and_pictures_must_fit():
     assert np.bincount(cell_labels((5, 7), (2, 3)).ravel()).tolist() == [9, 6, 6, 6, 4, 4]
     assert usual_cells((8, 64, 48)) == (4, 7, 7)
+    volume = deletion(left, torch.ones(1, 4, 4, 8), np.zeros((1, 4, 4, 8)), cells=(1, 2, 4))
+    assert len(volume.shares) == 4  # a volume's curve has fewer points
     with pytest.raises(UsageError, match=r"importance \(1, 4, 4\) and cells \(2, 4\) must fit the image \(1, 4, 8\)"):
         deletion(left, torch.ones(1, 4, 8), np.zeros((1, 4, 4)), cells=(2, 4))
+    with pytest.raises(UsageError, match="there must be 2 cells to delete at least, got 1; smaller cells"):
+        deletion(left, torch.ones(1, 4, 8), np.zeros((1, 4, 8)), cells=(1, 1))
 
 
 def test_a_picture_that_ignores_the_weights_is_told():
@@ -95,7 +109,7 @@ def test_a_picture_that_ignores_the_weights_is_told():
     edges = randomisation(image, lambda model: image, model, inputs)  # what an edge detector would give
     assert edges.passed is False
     assert edges.words == ("this picture does not depend on what was learned: random weights give the same "
-                           "(rank correlation 1.00, SSIM 1.00)")
+                           "(rank correlation 1.00, SSIM 1.00; with the output layer alone random 1.00)")
 
     def learned(model):
         return model.first.weight.detach().numpy()[None]
@@ -121,6 +135,26 @@ def test_random_weights_are_the_learned_ones_in_another_order():
     assert torch.allclose(other[1].running_mean, maps.mean((0, 2, 3)), atol=1e-5)
     assert torch.allclose(other[1].running_var, maps.var((0, 2, 3), correction=0), rtol=1e-4)
     assert torch.equal(randomised(model, images, seed=1)[0].weight, other[0].weight)
+
+
+def test_weights_become_random_from_the_output_layer_downwards():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Conv2d(2, 3, 3), nn.AdaptiveAvgPool2d(1),
+                          nn.Flatten(), nn.Linear(3, 9)).eval()
+    image = torch.randn(1, 1, 9, 9)
+    assert cascade(model, image, parts=3) == [["6"], ["6", "3"], ["6", "3", "1"], ["6", "3", "1", "0"]]
+    assert cascade(model, image, parts=0) == [["6", "3", "1", "0"]]
+    other = randomised(model, image, seed=3, layers=["6", "3"])
+    changed = [name for name, value in model.named_parameters() if not torch.equal(value, other.get_parameter(name))]
+    assert changed == ["3.weight", "3.bias", "6.weight", "6.bias"]
+    assert torch.equal(other[1].running_mean, model[1].running_mean)
+
+    def picture(model):  # of the first layer alone
+        return model[0].weight.detach().numpy()[:, 0]
+
+    found = randomisation(picture(model), picture, model, image, parts=3)
+    assert [(one.layer, one.layers) for one in found.depths] == [("6", 1), ("3", 2), ("1", 3), ("0", 4)]
+    assert [one.median == pytest.approx(1) for one in found.depths] == [True, True, True, False]
+    assert found.to_json()["depths"][0]["spearman"] == pytest.approx([1.0] * 3)
 
 
 def test_rank_correlation_is_scipys_and_ssim_is_its_formula():

@@ -93,6 +93,39 @@ def test_it_marks_what_a_class_speaks_for(dims):
     assert torch.equal(found > 0, images[0, 0] > 0)
 
 
+def squares(count, seed, *, size=64, side=20):
+    """Return noise with a bright square in every second picture, and where it is."""
+    random = torch.Generator().manual_seed(seed)
+    images = torch.rand(count, 1, size, size, generator=random) - 0.8
+    corners = torch.randint(0, size - side + 1, (count, 2), generator=random)
+    boxes = [(slice(row, row + side), slice(column, column + side)) for row, column in corners.tolist()]
+    for place in range(1, count, 2):
+        images[(place, 0, *boxes[place])] = 2.8
+    return images, torch.arange(count) % 2, boxes
+
+
+@pytest.mark.slow
+def test_a_trained_network_looks_at_what_tells_its_classes_apart():
+    torch.manual_seed(0)
+    model = create_model("resnet20", in_channels=1, num_classes=2).train()
+    best = torch.optim.Adam(model.parameters(), 3e-3)
+    for step in range(30):
+        images, labels, _ = squares(16, step)
+        best.zero_grad()
+        nn.functional.cross_entropy(model(images), labels).backward()
+        best.step()
+    images, labels, boxes = squares(16, 99)
+    found = gradcam(model.eval(), images, score=of_classes(torch.ones(16, dtype=torch.long)),
+                    layers=usual_layers(model, images[:1]).layers)
+    maps = enlarged(found.maps[0], (64, 64))
+    assert torch.equal(found.outputs.argmax(1), labels)
+    inside = [float(maps[(place, *boxes[place])].sum() / maps[place].sum()) for place in range(1, 16, 2)]
+    peaks = [divmod(int(maps[place].argmax()), 64) for place in range(1, 16, 2)]
+    assert min(inside) > 3 * 20**2 / 64**2  # of the map, beside what the square is of the picture
+    assert all(box[0].start <= row < box[0].stop and box[1].start <= column < box[1].stop
+               for (row, column), box in zip(peaks, boxes[1::2], strict=True))
+
+
 def test_slices_of_one_volume_are_weighted_alike():
     torch.manual_seed(1)
     trunk, last = nn.Conv2d(1, 3, 3), nn.Linear(3, 2)

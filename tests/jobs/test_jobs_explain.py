@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from excite.deploy.bundle import ONNX, WEIGHTS, BundleInfo, read_bundle, write_b
 from excite.deploy.runtime import Predictor
 from excite.deploy.ship import export_bundle
 from excite.errors import DataError, ModelError, UsageError
-from excite.jobs.explain.explain import explain
+from excite.jobs.explain.explain import explain_files
 from excite.jobs.explain.heat import overlaid, placed
+from excite.jobs.explain.png import png
 from excite.models.classifier import create_model
 from excite.outcome.maps import Place
 
@@ -75,7 +77,7 @@ def other(folder, bundle, **changes):
 @pytest.mark.parametrize("method", ["gradcam", "occlusion"])
 def test_pictures_have_the_files_size_and_the_predictions_answer(square_bundle, tmp_path, method):
     files, boxes = squares(tmp_path / "new", 6)
-    found = explain(square_bundle, files, out=tmp_path / "out", checks=0, threads=1, method=method,
+    found = explain_files(square_bundle, files, out=tmp_path / "out", checks=0, threads=1, method=method,
                     layer="backbone.stages.2" if method == "gradcam" else None)
     assert (found.n, found.failed, found.counts) == (6, 0, {"empty": 3, "square": 3})
     tree = json.loads((tmp_path / "out" / "explanations.json").read_text(encoding="utf-8"))
@@ -94,12 +96,14 @@ def test_pictures_have_the_files_size_and_the_predictions_answer(square_bundle, 
 def test_checks_page_and_json_tell_the_same(square_bundle, tmp_path):
     files, _ = squares(tmp_path / "new", 4)
     given = []
-    found = explain(square_bundle, files, out=tmp_path / "out", checks=2, threads=1, each=given.append)
+    found = explain_files(square_bundle, files, out=tmp_path / "out", checks=2, threads=1, each=given.append)
     assert found.checked == 2
     one = json.loads((tmp_path / "out" / "explanations.json").read_text(encoding="utf-8"))["explanations"]
     assert ["checks" in entry for entry in one] == [True, True, False, False]
     checks = one[0]["checks"]
     assert len(checks["deletion"]["random_areas"]) == 19
+    assert [depth["layers"] for depth in checks["randomisation"]["depths"]][0] == 1
+    assert len(checks["randomisation"]["depths"]) == 5
     assert checks["randomisation"]["words"].startswith("networks with random weights give other pictures")
     page = found.page.read_text(encoding="utf-8")
     assert all(words in page for words in given[0].checks.words)
@@ -118,7 +122,7 @@ def test_a_network_that_hardly_sees_its_input_is_told(square_bundle, tmp_path):
     info = BundleInfo(name="fresh", classes=CLASSES, preprocess=preprocess.to_json(),
                       model={"name": "resnet20", "in_channels": 1, "num_classes": 2})
     export_bundle(model, tmp_path / "fresh", info=info, images=images)
-    found = explain(tmp_path / "fresh", files, out=tmp_path / "out", checks=4, threads=1)
+    found = explain_files(tmp_path / "fresh", files, out=tmp_path / "out", checks=4, threads=1)
     assert found.doubted == 4
     page = found.page.read_text(encoding="utf-8")
     assert "None of the 4 checked pictures passed its checks. Do not read these pictures as reasons." in page
@@ -128,7 +132,7 @@ def test_a_network_that_hardly_sees_its_input_is_told(square_bundle, tmp_path):
 def test_a_mirror_image_counts_as_in_the_prediction(square_bundle, tmp_path):
     files, _ = squares(tmp_path / "new", 2)
     bundle = other(tmp_path / "flip", square_bundle, views="flip", temperature=2.0)
-    explain(bundle, files, out=tmp_path / "out", checks=0, threads=1, page=False)
+    explain_files(bundle, files, out=tmp_path / "out", checks=0, threads=1, page=False)
     one = json.loads((tmp_path / "out" / "explanations.json").read_text(encoding="utf-8"))["explanations"][0]
     said = Predictor(bundle, threads=1)([files[0]])[0]
     assert one["probability"] == pytest.approx(max(said.probabilities.values()), abs=1e-4)
@@ -139,7 +143,7 @@ def test_files_that_fail_are_told_and_the_rest_is_done(square_bundle, tmp_path):
     files, _ = squares(tmp_path / "new", 2)
     broken = tmp_path / "new" / "broken.png"
     broken.write_bytes(b"no picture")
-    found = explain(square_bundle, [files[0], broken, files[1]], out=tmp_path / "out", checks=0, threads=1)
+    found = explain_files(square_bundle, [files[0], broken, files[1]], out=tmp_path / "out", checks=0, threads=1)
     assert (found.n, found.failed) == (3, 1)
     entries = json.loads((tmp_path / "out" / "explanations.json").read_text(encoding="utf-8"))["explanations"]
     assert ["error" in entry for entry in entries] == [False, True, False]
@@ -152,20 +156,20 @@ def test_files_that_fail_are_told_and_the_rest_is_done(square_bundle, tmp_path):
 def test_another_class_and_what_cannot_be(square_bundle, tmp_path):
     files, _ = squares(tmp_path / "new", 1)
     given = []
-    explain(square_bundle, files, out=tmp_path / "out", label="square", checks=0, threads=1, each=given.append)
+    explain_files(square_bundle, files, out=tmp_path / "out", label="square", checks=0, threads=1, each=given.append)
     said = Predictor(square_bundle, threads=1)([files[0]])[0]
     assert (given[0].predicted, given[0].explained) == ("empty", "square")
     assert given[0].probability == pytest.approx(said.probabilities["square"], abs=1e-4)
     with pytest.raises(UsageError, match="the network has no class 'sqare'; did you mean 'square'"):
-        explain(square_bundle, files, out=tmp_path / "out", label="sqare")
+        explain_files(square_bundle, files, out=tmp_path / "out", label="sqare")
     with pytest.raises(UsageError, match="the network has no layer 'backbone.stage.1'; did you mean 'backbone.stages"):
-        explain(square_bundle, files, out=tmp_path / "out", layer="backbone.stage.1")
+        explain_files(square_bundle, files, out=tmp_path / "out", layer="backbone.stage.1")
     with pytest.raises(UsageError, match="method must be gradcam or occlusion, got 'integrated'"):
-        explain(square_bundle, files, out=tmp_path / "out", method="integrated")
+        explain_files(square_bundle, files, out=tmp_path / "out", method="integrated")
     with pytest.raises(UsageError, match="the folder holds other files and no explanations"):
-        explain(square_bundle, files, out=tmp_path / "new")
+        explain_files(square_bundle, files, out=tmp_path / "new")
     with pytest.raises(DataError, match="there is no image to explain"):
-        explain(square_bundle, [square_bundle], out=tmp_path / "out")
+        explain_files(square_bundle, [square_bundle], out=tmp_path / "out")
 
 
 def test_a_network_unlike_the_bundles_onnx_file_is_refused(square_bundle, tmp_path):
@@ -176,7 +180,7 @@ def test_a_network_unlike_the_bundles_onnx_file_is_refused(square_bundle, tmp_pa
     write_bundle(tmp_path / "odd", read_bundle(square_bundle), weights=tmp_path / "weights.safetensors",
                  onnx=square_bundle / ONNX)
     with pytest.raises(ModelError, match="the network in torch says something else than the bundle's model.onnx"):
-        explain(tmp_path / "odd", files, out=tmp_path / "out", threads=1)
+        explain_files(tmp_path / "odd", files, out=tmp_path / "out", threads=1)
 
 
 def test_importance_lies_where_the_cell_lies_in_the_file():
@@ -190,6 +194,12 @@ def test_importance_lies_where_the_cell_lies_in_the_file():
     assert (row, column) == pytest.approx(((14 - 8) * 60 / 16 - 0.5, 6 * 120 / 32 - 0.5), abs=2)
 
 
+def test_a_png_holds_every_pixel():
+    picture = np.random.default_rng(0).integers(0, 256, (7, 5, 3)).astype(np.uint8)
+    assert np.array_equal(np.asarray(Image.open(BytesIO(png(picture)))), picture)
+    assert np.array_equal(np.asarray(Image.open(BytesIO(png(picture[:1, :1])))), picture[:1, :1])
+
+
 def test_nothing_is_drawn_where_nothing_counts():
     image = np.random.default_rng(0).integers(0, 256, (1, 20, 30)).astype(np.uint8)
     importance = np.zeros((20, 30), np.float32)
@@ -198,3 +208,12 @@ def test_nothing_is_drawn_where_nothing_counts():
     same = (drawn == image[0][..., None]).all(axis=2)
     assert same.sum() == 20 * 30 - 1
     assert not same[5, 6]
+
+
+def test_its_own_pictures_are_not_explained_and_every_checked_one_counts(square_bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr("excite.jobs.explain.explain.SHOWN", 1)
+    files, _ = squares(tmp_path / "scans", 2)
+    for _ in range(2):
+        found = explain_files(square_bundle, [tmp_path / "scans"], out=tmp_path / "scans" / "why", checks=2, page=False)
+        assert (found.n, found.checked) == (2, 2)
+    assert len(list((tmp_path / "scans").rglob("*.png"))) == 2 * len(files)

@@ -9,7 +9,7 @@ import pytest
 from excite.data.volumes.grid import Grid
 from excite.data.volumes.reading import read_volume
 from excite.errors import DataError
-from excite.jobs.explain.explain import explain
+from excite.jobs.explain.explain import explain_files
 from excite.jobs.explain.volume_files import montage, write_like, write_on_grid
 from excite.jobs.volumes.train import train_volumes
 from small_volumes import read_rows, small_table, volume_config, write_map
@@ -62,7 +62,7 @@ def test_each_map_of_a_patient_has_its_picture_and_a_missing_one_none(tmp_path):
     lines = table.read_text(encoding="utf-8").splitlines()
     few.write_text("\n".join([lines[0], lines[1], lines[4], lines[2].replace("maps/1_t1", "maps/none")]) + "\n")
     assert read_rows(few)[1]["adc"] == ""
-    found = explain(run.folder, [str(few)], out=tmp_path / "out", checks=1, threads=1)
+    found = explain_files(run.folder, [str(few)], out=tmp_path / "out", checks=1, threads=1)
     assert (found.n, found.failed, found.checked) == (3, 1, 1)
     whole, lacking, lost = json.loads((tmp_path / "out" / "explanations.json").read_text())["explanations"]
     assert [one.rsplit("_", 2)[-2] for one in whole["files"]] == ["t1", "adc", "P00"]

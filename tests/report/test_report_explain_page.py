@@ -11,7 +11,9 @@ CURVE = {"shares": [0, 0.5, 1], "own": [0.9, 0.2, 0.1], "reverse": [0.9, 0.8, 0.
 
 def page(*, deletion=True, randomisation=True, task="classification", **changes):
     checks = {"deletion": CURVE | {"passed": deletion},
-              "randomisation": {"passed": randomisation, "words": "other pictures"}}
+              "randomisation": {"passed": randomisation, "words": "other pictures", "depths": [
+                  {"layer": "head.<last>", "layers": 1, "median": 0.625},
+                  {"layer": "stem", "layers": 9, "median": None}]}}
     one = {"file": "a/<b>.png", "predicted": "cat", "explained": "dog", "probability": 0.25, "layer": "backbone, 7 x 7",
            "picture": np.zeros((20, 30, 3), np.uint8), "checks": checks, "notes": ["read <this>"]} | changes
     return ExplainData(title="T <1>", method="Grad-CAM", task=task, created="2026-01-02T03:04:05+00:00", n=3,
@@ -24,7 +26,10 @@ def test_one_file_that_loads_nothing_and_escapes_everything(tmp_path):
     assert "<b>.png" not in text and "read <this>" not in text and "T <1>" not in text
     assert text.count("data:image/jpeg") == 1
     for words in ("probability 0.250", "the network says cat", "Layer backbone, 7 x 7 places", "c.png: broken",
-                  "area 0.350", "✓ Deletion: it uses them.", "they say nothing about regions"):
+                  "area 0.350",
+                  "<td>head.&lt;last&gt; (1 layer)</td><td>0.62</td>",
+                  "<td>stem (9 layers)</td><td>nothing to compare</td>", "even an untrained network can pass both",
+                  "✓ Deletion: it uses them.", "they say nothing about regions"):
         assert words in text
 
 

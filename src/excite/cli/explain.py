@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from excite.cli.columns import ImageCol, Layout, Root
+from excite.cli.columns import GroupCol, ImageCol, LabelCol, Layout, PatientCol, Root
 from excite.cli.scene_options import Dark, DropBands, NoData, Variable, White, reading
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ def explain(
     image_col: ImageCol = None,
     root: Root = None,
     layout: Layout = None,
+    label_col: LabelCol = None,
+    patient_col: PatientCol = None,
+    group_col: GroupCol = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")] = False,
     variable: Variable = None,
     drop_bands: DropBands = None,
@@ -72,17 +75,21 @@ def explain(
     from excite.cli.volumes import NUMBER
     from excite.data.sections import DataSection
     from excite.errors import UsageError
-    from excite.jobs.explain.explain import explain as run_explanation
+    from excite.jobs.explain.explain import explain_files
 
     if gates or fold or fold_loss is not None:
         from excite.cli.gates import explain_gates
 
         if inputs:
             raise UsageError(f"--gates and --fold take no files, got {' '.join(inputs)}", fix="--data TABLE")
+        refuse({"--class": label, "--method": method, "--layer": layer, "--checks": checks}, "pictures")
         explain_gates(bundle, data=data, split=split, fold=fold, out=out, threads=threads, json=json,
-                      fold_loss=fold_loss, fold_difference=fold_difference)
+                      fold_loss=fold_loss, fold_difference=fold_difference,
+                      columns={"image_col": image_col, "root": root, "layout": layout, "label_col": label_col,
+                               "patient_col": patient_col, "group_col": group_col})
         return
-    refuse({"--data": data, "--split": split}, "--gates and --fold")
+    refuse({"--data": data, "--split": split, "--label-col": label_col, "--patient-col": patient_col,
+            "--group-col": group_col}, "--gates and --fold")
     if not inputs:
         raise UsageError("there is nothing to explain", fix="name images, folders or a table; --gates explains gates")
     task = task_of(bundle)
@@ -112,7 +119,7 @@ def explain(
 
     given = {"image_col": image_col, "root": root, "layout": layout}
     columns = DataSection().model_copy(update={name: one for name, one in given.items() if one is not None})
-    found = run_explanation(
+    found = explain_files(
         bundle, inputs, out=folder, label=label, method=method, layer=layer, checks=checks,  # type: ignore[arg-type]
         page=page, columns=columns,
         cube=reading(variable=variable, drop_bands=drop_bands, no_data=no_data, white=white, dark=dark),

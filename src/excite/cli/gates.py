@@ -1,5 +1,6 @@
 """`excite explain --gates`: the gate report in the terminal."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,8 @@ if TYPE_CHECKING:
 
 
 def explain_gates(source: Path, *, data: Path | None, split: str | None, fold: bool, out: Path | None,
-                  threads: int | None, json: bool, fold_loss: float | None = None, fold_difference: float = 0.01
-                  ) -> None:
+                  threads: int | None, json: bool, fold_loss: float | None = None, fold_difference: float = 0.01,
+                  columns: Mapping[str, object] | None = None) -> None:
     """Measure the gates of a run or bundle, print a line a layer, and write gates.html, gates.json and gates.csv.
 
     Args:
@@ -25,9 +26,11 @@ def explain_gates(source: Path, *, data: Path | None, split: str | None, fold: b
         json: One JSON object on stdout.
         fold_loss: Fold layers besides whose gates vary, as long as all together lose no more of accuracy or Dice.
         fold_difference: Largest change of a probability by constant gates.
+        columns: How to read `data`, by the keys of the config section `data`.
     """
     import typer
 
+    from excite.data.sections import DataSection
     from excite.errors import DataError, UsageError
     from excite.jobs.evaluation_data import is_run
     from excite.jobs.gates.measure import Promise, measure_gates
@@ -38,7 +41,8 @@ def explain_gates(source: Path, *, data: Path | None, split: str | None, fold: b
                          f"{fold_difference}")
     promise = Promise(difference=fold_difference, loss=fold_loss) if fold or fold_loss is not None else None
     folder = out or (source / "gates" if is_run(source) else Path("gates"))
-    found = measure_gates(source, data, split, out=folder, fold=promise, threads=threads,
+    section = DataSection().model_copy(update={key: one for key, one in (columns or {}).items() if one is not None})
+    found = measure_gates(source, data, split, out=folder, columns=section, fold=promise, threads=threads,
                           progress=silent() if json else spoken())
     if json:
         emit(found.to_json())

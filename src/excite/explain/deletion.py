@@ -1,9 +1,10 @@
 """Does the network use what a picture marks? Deleting that first must take the answer away faster than a random order.
 
 Whole cells are deleted, in the picture's order and in random ones alike: single pixels taken at random destroy texture
-everywhere, and any smooth picture would lose against them.
+everywhere, and any smooth picture would lose against them. Half of the cells at most: what a network says of an image
+that is nearly all gone says nothing of this image, and can be its first answer again.
 
-Source: Petsiuk, Das, Saenko, RISE, arXiv:1806.07421, section 4.3 (deletion; lower is better).
+Source: Petsiuk, Das, Saenko, RISE, arXiv:1806.07421, section 4.3 (deletion; lower is better), of the first half.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,8 @@ from excite.explain.occlusion import BATCH, Value
 
 LEAST = 0.05  # of the answer: what changes less depends on nothing
 ORDERS = 19   # random ones: chance alone beats all of them once in 20 pictures
-STEPS = 10
+MOST = 0.5    # that is deleted
+STEPS = {1: 5, 2: 5, 3: 3}             # points of a curve after the first; a volume costs more
 CELLS = {1: (20,), 2: (14, 14), 3: (4, 7, 7)}  # at most, along the axes
 Numbers = NDArray[np.float64]
 
@@ -30,7 +32,7 @@ class Deletion:
     """The answer while more and more is deleted.
 
     Args:
-        shares: (P,) deleted, 0 to 1.
+        shares: (P,) deleted, 0 to a half.
         own: (P,) the answer, the most important deleted first.
         reverse: (P,) the least important first.
         random: (R, P) in random orders.
@@ -44,8 +46,8 @@ class Deletion:
     marks: bool = True
 
     def area(self, curve: Numbers) -> float:
-        """Return the area below a curve."""
-        return float(np.trapezoid(curve, self.shares))
+        """Return the area below a curve, divided by its width: the mean answer."""
+        return float(np.trapezoid(curve, self.shares) / self.shares[-1])
 
     @property
     def random_areas(self) -> list[float]:
@@ -88,7 +90,7 @@ class Deletion:
 
 
 def deletion(value: Value, image: Tensor, importance: NDArray[np.floating[Any]], *, cells: Sequence[int],
-             fill: float | Tensor = 0.0, inside: NDArray[np.bool_] | None = None, steps: int = STEPS,
+             fill: float | Tensor = 0.0, inside: NDArray[np.bool_] | None = None, steps: int | None = None,
              orders: int = ORDERS, batch: int = BATCH, seed: int = 0) -> Deletion:
     """Return the deletion curve of a picture beside those of random orders and of the reverse order.
 
@@ -99,14 +101,14 @@ def deletion(value: Value, image: Tensor, importance: NDArray[np.floating[Any]],
         cells: Along the axes of `importance` after the first: what is deleted as one.
         fill: What a deleted place holds: one value, or one a channel, (C, *1).
         inside: Places that show the image, (*S) or as `importance`; cells without one are not deleted. None: all.
-        steps: Points of the curves after the first.
+        steps: Points of the curves after the first; None: 5, of a volume 3.
         orders: Random ones.
 
     Shape:
         image (C, *S)
 
     Raises:
-        UsageError: the shapes do not fit, or there is nothing to delete.
+        UsageError: the shapes do not fit, or there are fewer than two cells to delete.
     """
     channels, sizes = importance.shape[0], importance.shape[1:]
     if sizes != tuple(image.shape[1:]) or channels not in (1, len(image)) or len(cells) != len(sizes) \
@@ -117,12 +119,14 @@ def deletion(value: Value, image: Tensor, importance: NDArray[np.floating[Any]],
     labels = labels[None] + np.arange(channels).reshape(-1, *[1] * len(sizes)) * (labels.max() + 1)
     seen = np.broadcast_to(np.ones(sizes, bool) if inside is None else inside, labels.shape)
     there = np.unique(labels[seen])
+    if len(there) < 2:
+        raise UsageError(f"there must be 2 cells to delete at least, got {len(there)}", fix="smaller cells")
     means = np.bincount(labels[seen], importance[seen].astype(np.float64))[there] / np.bincount(labels[seen])[there]
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(there))
     own = there[shuffled[np.argsort(-means[shuffled], kind="stable")]]  # what is equal lies in random order
     every = [own, own[::-1], *(rng.permutation(there) for _ in range(orders))]
-    counts = np.rint(np.linspace(0, 1, steps + 1) * len(there)).astype(int)
+    counts = np.rint(np.linspace(0, MOST, (steps or STEPS[len(sizes)]) + 1) * len(there)).astype(int)
     curves = _curves(value, image, torch.from_numpy(labels), every, counts, fill=fill, batch=batch)
     return Deletion(shares=counts / len(there), own=curves[0], reverse=curves[1], random=curves[2:],
                     marks=bool(np.ptp(means) > 0))
@@ -144,9 +148,8 @@ def usual_cells(sizes: Sequence[int]) -> tuple[int, ...]:
 
 def _curves(value: Value, image: Tensor, labels: Tensor, orders: Sequence[NDArray[np.int64]],
             counts: NDArray[np.int64], *, fill: float | Tensor, batch: int) -> Numbers:
-    """Return the answers, (orders, points); the first and the last point are the same of all orders."""
-    asked = [(row, place) for row in range(len(orders)) for place in range(1, len(counts) - 1)]
-    asked += [(0, 0), (0, len(counts) - 1)]
+    """Return the answers, (orders, points); the first point is the same of all orders."""
+    asked = [(0, 0), *((row, place) for row in range(len(orders)) for place in range(1, len(counts)))]
     found = np.empty((len(orders), len(counts)))
     with torch.no_grad():
         for first in range(0, len(asked), batch):
@@ -155,5 +158,5 @@ def _curves(value: Value, image: Tensor, labels: Tensor, orders: Sequence[NDArra
             inputs = torch.stack([torch.where(one, fill, image) for one in gone])
             for (row, place), answer in zip(some, value(inputs).tolist(), strict=True):
                 found[row, place] = answer
-    found[:, 0], found[:, -1] = found[0, 0], found[0, -1]
+    found[:, 0] = found[0, 0]
     return found

@@ -3,7 +3,8 @@
 Pictures that show edges look convincing and stay as they are when the weights are random: they explain the image, not
 the network. The weights become random from the output layer downwards; the last depth, all of them, decides.
 
-Source: Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, arXiv:1810.03292, section 3 (cascading); SSIM: Wang et al., IEEE TIP 13 (2004), equation 13, a Gaussian of 1.5 pixels.
+Source: Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, arXiv:1810.03292, section 3 (cascading);
+SSIM: Wang et al., IEEE TIP 13 (2004), equation 13, a Gaussian of 1.5 pixels.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 Picture = NDArray[np.floating[Any]]
-DRAWS = 5     # networks of random weights at each depth
-PARTS = 4     # in which the layers below the output layer become random
+DRAWS = 3     # networks of random weights at each depth
+PARTS = {1: 4, 2: 4, 3: 2}  # in which the layers below the output layer become random; a volume costs more
 ALIKE = 0.5   # rank correlation from which two pictures are alike
 SIGMA = 1.5   # of SSIM's window
 
@@ -116,21 +117,27 @@ def randomised(model: nn.Module, *inputs: Tensor, seed: int, layers: Sequence[st
     return copy
 
 
-def cascade(model: nn.Module, *inputs: Tensor, parts: int = PARTS) -> list[list[str]]:
+def cascade(model: nn.Module, *inputs: Tensor, parts: int) -> list[list[str]]:
     """Return the layers that are random at each depth: the output layer, then a part of the rest more at a time.
 
     Layers are what has weights of its own, the last to run first; what never runs comes with the last depth.
+
+    Args:
+        parts: Of the layers below the output layer; 0: all layers at once, and no other depth.
     """
+    own = [name for name, part in model.named_modules() if next(part.parameters(recurse=False), None) is not None]
     order: dict[str, None] = {}
-    hooks = [part.register_forward_pre_hook(lambda part, given, name=name: order.setdefault(name))
-             for name, part in model.named_modules() if next(part.parameters(recurse=False), None) is not None]
+
+    def note(name: str) -> Any:
+        return lambda part, given: order.setdefault(name)
+
+    hooks = [model.get_submodule(name).register_forward_pre_hook(note(name)) for name in own]
     with torch.no_grad():
         model(*inputs)
     for hook in hooks:
         hook.remove()
-    own = [name for name, part in model.named_modules() if next(part.parameters(recurse=False), None) is not None]
     down = [*reversed(order), *(name for name in own if name not in order)]
-    ends = {1, *(1 + round((len(down) - 1) * part / parts) for part in range(1, parts + 1))}
+    ends = {1, *(1 + round((len(down) - 1) * part / parts) for part in range(1, parts + 1))} if parts else {len(down)}
     return [down[:end] for end in sorted(ends)]
 
 
@@ -143,7 +150,7 @@ def _measure(norm: nn.Module, given: tuple[Tensor, ...]) -> None:
 
 
 def randomisation(own: Picture, picture: Callable[[nn.Module], Picture], model: nn.Module, *inputs: Tensor,
-                  draws: int = DRAWS, seed: int = 0) -> Randomisation:
+                  draws: int = DRAWS, parts: int = PARTS[2], seed: int = 0) -> Randomisation:
     """Return how alike a picture is to what networks with random weights give, from the output layer downwards.
 
     Args:
@@ -152,9 +159,10 @@ def randomisation(own: Picture, picture: Callable[[nn.Module], Picture], model: 
         model: The trained network, in eval mode; it stays as it is.
         inputs: Of the network.
         draws: Networks with random weights, at each depth.
+        parts: Depths below the output layer; 0: all layers at once.
     """
     found = []
-    for layers in cascade(model, *inputs):
+    for layers in cascade(model, *inputs, parts=parts):
         others = [picture(randomised(model, *inputs, seed=seed + draw, layers=layers)) for draw in range(draws)]
         found.append(Depth(layer=layers[-1], layers=len(layers), spearman=tuple(spearman(own, one) for one in others),
                            ssim=tuple(ssim(scaled(own), scaled(one)) for one in others)))

@@ -28,7 +28,7 @@ def overlay(image: NDArray[Any], one: HeadPrediction | MaskPrediction, *, level:
     Shape:
         image (1 or 3, H, W) -> (H, W, 3), RGB
     """
-    picture = _shown(image, value_range)
+    picture = shown(image, value_range)
     if one.probabilities is not None:
         for place, inside in enumerate(_masks(one.probabilities, level)):
             lines, _ = cv2.findContours(inside.view(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
@@ -39,8 +39,8 @@ def overlay(image: NDArray[Any], one: HeadPrediction | MaskPrediction, *, level:
     return _written(picture, _lines(one))
 
 
-def _shown(image: NDArray[Any], value_range: tuple[float, float]) -> Picture:
-    """Return an image as 8-bit RGB, a copy."""
+def shown(image: NDArray[Any], value_range: tuple[float, float]) -> Picture:
+    """Return an image (1 or 3, H, W) as 8-bit RGB, (H, W, 3), a copy; `value_range` is shown as black and white."""
     pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
     if pixels.dtype != np.uint8:
         low, high = value_range

@@ -102,6 +102,7 @@ def deletion_figure(curve: Mapping[str, Any], *, name: str) -> Markup:
         axes.set_ylabel("probability")
         axes.set_ylim(0, 1)
         axes.legend(loc="best")
+        axes.set_xlim(0, 100 * curve["shares"][-1])
         return svg(figure, name=name, alt=f"Deletion curve: {curve['words']}")
 
 
@@ -123,10 +124,17 @@ def _entry(one: ShownExplanation, place: int, *, images: bool) -> dict[str, Any]
     return {"one": one, "source": source, "short": Path(one.file).name,
             "bands": None if one.bands is None else bands_figure(one.bands, name=f"bands-{place}",
                                                                  explained=one.explained),
+            "depths": () if checks is None else _depths(checks["randomisation"]["depths"]),
             "curve": None if checks is None else deletion_figure(checks["deletion"], name=f"deletion-{place}"),
             "verdicts": () if checks is None else [
                 (checks["randomisation"]["passed"], "Random weights", checks["randomisation"]["words"]),
                 (checks["deletion"]["passed"], "Deletion", checks["deletion"]["words"])]}
+
+
+def _depths(depths: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return from which layer on the weights are random, and how alike the pictures are then."""
+    return [(f"{one['layer']} ({one['layers']} {plural('layer', one['layers'])})",
+             "nothing to compare" if one["median"] is None else f"{one['median']:.2f}") for one in depths]
 
 
 def _passed(checks: Mapping[str, Any]) -> bool:

@@ -55,10 +55,11 @@ class Explained:
                             fix=None if whole else "mend or leave out these files; the others are explained")
 
 
-def explain(bundle: str | Path, inputs: Sequence[str | Path], *, out: Path, label: str | None = None,
-            method: Method | None = None, layer: str | None = None, checks: int | None = None, page: bool = True,
-            columns: DataSection | None = None, cube: dict[str, Any] | None = None, threads: int | None = None,
-            batch_size: int = BATCH, each: Callable[[Entry], None] | None = None) -> Explained:
+def explain_files(bundle: str | Path, inputs: Sequence[str | Path], *, out: Path, label: str | None = None,
+                  method: Method | None = None, layer: str | None = None, checks: int | None = None, page: bool = True,
+                  columns: DataSection | None = None, cube: dict[str, Any] | None = None,
+                  threads: int | None = None, batch_size: int = BATCH,
+                  each: Callable[[Entry], None] | None = None) -> Explained:
     """Explain what a network says of each file, and write pictures, explanations.json and a page.
 
     Args:
@@ -96,20 +97,24 @@ def explain(bundle: str | Path, inputs: Sequence[str | Path], *, out: Path, labe
     _check_folder(out)
     entries, counts, errors = list[Entry](), Counter[str](), list[str]()
     kept: list[dict[str, Any]] = []
+    checked = doubted = 0
     with using_threads(threads):
         for one in _entries(info, Path(bundle), inputs, out, how):
             entries += [one] if len(entries) < SHOWN else []
             kept.append(one.to_json())
+            if len(kept) == 1:  # an explanation that is cut off can be begun again in the same folder
+                _write(out / INFO, info, how, kept)
             errors += [one.error] if one.error else []
             counts[one.explained] += not one.error
+            if one.checks is not None:
+                checked += 1
+                doubted += not one.checks.deletion.passed or one.checks.randomisation.passed is False
             if each is not None:
                 each(one)
     _write(out / INFO, info, how, kept)
-    tested = [one.checks for one in entries if one.checks is not None]
     return Explained(folder=out, page=_page(out, info, how, entries, len(kept)) if page else None, n=len(kept),
                      failed=len(errors), errors=tuple(errors[:3]), counts={k: v for k, v in counts.items() if v},
-                     checked=len(tested), doubted=sum(not one.deletion.passed or one.randomisation.passed is False
-                                                      for one in tested))
+                     checked=checked, doubted=doubted)
 
 
 def _entries(info: BundleInfo, bundle: Path, inputs: Sequence[str | Path], out: Path, how: How

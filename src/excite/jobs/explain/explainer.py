@@ -15,7 +15,7 @@ from excite.explain.deletion import Deletion, deletion, usual_cells
 from excite.explain.gradcam import enlarged, gradcam
 from excite.explain.occlusion import occlusion, own_mean, usual_window
 from excite.explain.quick import ordered, quickened
-from excite.explain.randomised import Randomisation, randomisation
+from excite.explain.randomised import PARTS, Randomisation, randomisation
 from excite.explain.taps import Usual, find_layer, usual_layers
 from excite.jobs.explain.answers import Answer, Choice
 from excite.jobs.explain.found import Found, Method, refuse_difference
@@ -112,7 +112,8 @@ class Explainer:
             maps, _, _ = self._cam(model, tensor, _tensors(clinical), [found.choice])
             return np.asarray(maps[0], np.float32)
 
-        return randomisation(found.maps, picture, self.model, tensor, *_tensors(clinical))
+        return randomisation(found.maps, picture, self.model, tensor, *_tensors(clinical),
+                             parts=0 if self.method == "occlusion" else PARTS[image.ndim - 1])
 
     def deletion(self, image: Floats, found: Found, clinical: Floats | None = None, *,
                  inside: NDArray[np.bool_] | None = None) -> Deletion:

@@ -8,16 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from excite.errors import EnvironmentFault
+from excite.jobs.explain.png import png
 from excite.outcome.maps import Place
+from excite.outcome.overlay import shown
 
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 COVER = 0.65                # of the image under the most important place
 LINE = (0, 114, 178)        # RGB, of a region's outline
-_COLOURS = cv2.cvtColor(cv2.applyColorMap(np.arange(256, dtype=np.uint8)[None], cv2.COLORMAP_INFERNO),
-                        cv2.COLOR_BGR2RGB)
-# Fast and no larger than by a sixth: what is written is a photograph, which deflate's search hardly makes smaller.
-_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY)
+_LEVELS = np.arange(256, dtype=np.uint8)
+_GLOW = np.rint(cv2.applyColorMap(_LEVELS[None], cv2.COLORMAP_INFERNO)[..., ::-1]
+                * (COVER / 255 * _LEVELS[None, :, None])).astype(np.uint8)  # what is added at each level,
+_CLEAR = np.rint(255 - COVER * _LEVELS).astype(np.uint8)                    # and how much of the image stays
 
 
 def placed(importance: Floats, place: Place, size: tuple[int, int]) -> Floats:
@@ -52,22 +54,12 @@ def overlaid(image: NDArray[Any], importance: Floats, *, value_range: tuple[floa
         image (1 or 3, H, W), importance and region (H, W) -> (H, W, 3), RGB
     """
     level = cv2.merge([cv2.convertScaleAbs(np.clip(importance, 0, 1), alpha=255)] * 3)
-    clear = cv2.convertScaleAbs(level, alpha=-COVER, beta=255)
-    picture = np.asarray(cv2.add(cv2.multiply(shown(image, value_range), clear, scale=1 / 255),
-                                 cv2.multiply(cv2.LUT(level, _COLOURS), level, scale=COVER / 255)), np.uint8)
+    picture = np.asarray(cv2.add(cv2.multiply(shown(image, value_range), cv2.LUT(level, _CLEAR), scale=1 / 255),
+                                 cv2.LUT(level, _GLOW)), np.uint8)
     if region is not None:
         lines, _ = cv2.findContours(region.view(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(picture, lines, -1, LINE, max(1, round(max(region.shape) / 400)))
     return picture
-
-
-def shown(image: NDArray[Any], value_range: tuple[float, float]) -> Picture:
-    """Return an image (1 or 3, H, W) as 8-bit RGB, (H, W, 3)."""
-    pixels = image.transpose(1, 2, 0)
-    if pixels.dtype != np.uint8:
-        low, high = value_range
-        pixels = np.clip((pixels.astype(np.float32) - low) * (255 / (high - low)), 0, 255).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
 
 def unit(maps: Floats) -> Floats:
@@ -83,10 +75,9 @@ def write_picture(file: Path, picture: Picture) -> Path:
         EnvironmentFault: it cannot be written.
     """
     aside = file.with_name(f".{file.name}.tmp")
-    _, content = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), _PNG)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(content.tobytes())
+        aside.write_bytes(png(picture))
         aside.replace(file)
     except OSError as fault:
         raise EnvironmentFault("a picture cannot be written", where=file, why=fault.strerror or str(fault),

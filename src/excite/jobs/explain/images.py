@@ -34,7 +34,9 @@ def explain_images(bundle: Path, inputs: Sequence[str | Path], out: Path, how: H
             method or layer. DataError: there is no image.
     """
     images = Images(Predictor(bundle, threads=how.threads), out, how)
-    wanted = list(gather(inputs, how.columns))
+    own = out.resolve()  # what an earlier call wrote into a folder that is asked for is no image to explain
+    wanted = [one for one in gather(inputs, how.columns)
+              if not (isinstance(one, Asked) and one.path.resolve().is_relative_to(own))]
     if not wanted:
         raise DataError("there is no image to explain", where=", ".join(map(str, inputs)))
     yield from images.entries(wanted)

@@ -101,7 +101,7 @@ class _Patients:
         total = float(large.sum())
         said = ", ".join(f"{one} {values.sum() / total:.0%}" for one, values in zip(maps, large, strict=True)
                          if one in volumes)
-        return [f"of the importance, {said}; the maps have one scale"]
+        return [f"rows from above, with their part of the importance: {said}; all on one scale"]
 
     def _clinical(self, patient: Patient) -> Floats | None:
         preprocess = self.predictor.preprocess
