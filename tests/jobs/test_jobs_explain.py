@@ -90,6 +90,9 @@ def test_pictures_have_the_files_size_and_the_predictions_answer(square_bundle, 
         if box is not None and method == "occlusion":  # Grad-CAM's own maps are tested with networks that are built
             changed = np.abs(drawn - plain).sum(2)
             assert changed[box].mean() > 3 * changed.mean()
+            [told] = [note for note in one["notes"] if note.startswith("hiding the brightest place takes")]
+            lost = float(told.split()[5])  # a small window takes little of a square that fills several
+            assert 0 <= lost <= one["probability"] and ("next to nothing" in told) == (lost < 0.05)
 
 
 @pytest.mark.slow

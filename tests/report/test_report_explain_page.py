@@ -1,5 +1,7 @@
 """The page of explanations: one file, escaped, its warnings before the pictures, its curves with their areas."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -51,3 +53,9 @@ def test_bands_are_drawn_and_what_they_mean_is_said():
     text = render_explain(page(task="scene", picture=None, bands=bands))
     assert "Importance of the bands for dog, most at 500" in text
     assert "7 x 7 places drawn over an image" not in text
+
+
+def test_occlusion_is_explained_in_its_own_words():
+    hidden = render_explain(replace(page(), method="Occlusion: by how much"))
+    assert "whose hiding lowers" in hidden and "the named layer" not in hidden
+    assert "the named layer" in render_explain(page())

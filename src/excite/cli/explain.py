@@ -109,7 +109,7 @@ def explain(
             say(f"failed: {one.error}")
         else:
             share = "" if one.probability is None else f"{one.probability:.3f}  "
-            typer.echo(f"{share}{one.explained:<16}  {one.file}")
+            typer.echo(f"{share}{one.explained if one.files else 'nothing found':<16}  {one.file}")
         if json or one.error:
             return
         for text in (text for text in one.notes if told.setdefault(NUMBER.sub("#", text), text) is text):

@@ -17,6 +17,7 @@ from excite.jobs.explain.found import Found, Method
 CHECKED = {"volumes": 1, "volume_masks": 1, "scene": 1}  # of the first pictures; 3 of images
 BATCH = 16
 SHOWN = 24   # on the page
+SLIGHT = 0.05  # of a probability: whose loss makes no picture to speak of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,4 +144,8 @@ def picture_notes(explainer: Explainer, found: Found) -> list[str]:
         notes.append("the layer's maps have one place: the picture says nothing of where; name a layer before it")
     elif not found.maps.any():
         notes.append("the picture is empty: no place speaks for this class")
+    elif explainer.method == "occlusion" and found.choice.region is None:
+        most = float(found.maps.max())
+        notes.append(f"hiding the brightest place takes {most:.3f} of the probability away"
+                     + (", next to nothing: the picture is drawn on its own scale" if most < SLIGHT else ""))
     return notes
