@@ -53,7 +53,7 @@ def study(
       excite study study.yaml --out studies/mine --set study.workers=1
     """
     from excite.cli.talk import emit, say
-    from excite.cli.train import _size
+    from excite.cli.train import size_of
     from excite.config import load_config
     from excite.jobs.study.advice import told
     from excite.jobs.study.sections import StudyConfig
@@ -65,7 +65,7 @@ def study(
     values = {"data.table": table, "data.root": root, "data.image_col": image_col, "data.label_col": label_col,
               "data.patient_col": patient_col, "data.group_col": group_col, "data.patient_from": patient_from,
               "data.layout": layout, "model.name": model, "model.weights": weights, "loop.epochs": epochs,
-              "loop.batch_size": batch_size, "optim.lr": lr, "preprocess.size": _size(size) if size else None,
+              "loop.batch_size": batch_size, "optim.lr": lr, "preprocess.size": size_of(size) if size else None,
               "study.attention": _split(attention), "study.positions": _split(positions),
               "study.stages": stages.split(";") if stages else None, "study.starts": _split(starts),
               "study.seeds": _seeds(seeds), "study.workers": workers, "study.metric": metric}

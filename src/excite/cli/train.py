@@ -156,7 +156,7 @@ def train(
         "data.patient_col": patient_col, "data.group_col": group_col, "data.patient_from": patient_from,
         "data.layout": layout, "data.existing_only": existing_only,
         "data.classes": classes.split(",") if classes else None,
-        "preprocess.size": _size(size) if size else None, "loop.budget_minutes": _minutes(budget) if budget else None,
+        "preprocess.size": size_of(size) if size else None, "loop.budget_minutes": _minutes(budget) if budget else None,
         "loop.frozen_features": True if frozen_features else None, **common,
     }
     chosen = load_config(TrainConfig, config, overrides=settings or (), values=values)
@@ -202,7 +202,7 @@ def _attention(text: str | None) -> dict[str, object]:
     return {f"model.attention.{name}": value for name, value in parse(text).items()} if text else {}
 
 
-def _size(text: str) -> int | tuple[int, int]:
+def size_of(text: str) -> int | tuple[int, int]:
     """Return the side in "224", or the height and width in "256x384"."""
     from excite.errors import UsageError
 
